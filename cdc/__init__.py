@@ -1,0 +1,1 @@
+"""HOW a running pipeline is worked: clients and verbs that never import Pulumi."""

@@ -1,0 +1,88 @@
+"""Measure commit-to-visible time: single-row transactions at a steady rate, polled on the other side."""
+
+from __future__ import annotations
+
+import threading
+import time
+from dataclasses import dataclass, field
+
+from cdc.connections import Connections
+
+POLL_SECONDS = 0.01
+
+
+@dataclass(frozen=True, kw_only=True)
+class Latency:
+    """Commit-to-visible seconds of ``count`` rows; ``lost`` were not seen before the deadline."""
+
+    count: int
+    lost: int
+    rate: float
+    p50: float
+    p90: float
+    p99: float
+    worst: float
+
+
+@dataclass(kw_only=True)
+class _Observer:
+    connections: Connections
+    first_id: int
+    seen: dict[int, float] = field(default_factory=dict)
+    stop: threading.Event = field(default_factory=threading.Event)
+
+    def run(self) -> None:
+        client = self.connections.clickhouse()
+        last = self.first_id
+        while not self.stop.is_set():
+            rows = client.execute("SELECT id FROM orders_current WHERE id > %(last)s ORDER BY id", {"last": last})
+            now = time.monotonic()
+            for (order,) in rows:
+                self.seen.setdefault(order, now)
+                last = max(last, order)
+            time.sleep(POLL_SECONDS)
+        client.disconnect()
+
+
+def measure(connections: Connections, *, rate: float, seconds: float, patience: float = 60.0) -> Latency:
+    """Insert ``rate`` orders per second for ``seconds``; wait at most ``patience`` s for the last to be visible."""
+    with connections.postgres() as source:
+        row = source.execute("SELECT coalesce(max(id), 0) FROM inventory.orders").fetchone()
+        observer = _Observer(connections=connections, first_id=int(row[0]) if row else 0)
+        thread = threading.Thread(target=observer.run, daemon=True)
+        thread.start()
+        committed: dict[int, float] = {}
+        start = time.monotonic()
+        for number in range(int(rate * seconds)):
+            time.sleep(max(0.0, start + number / rate - time.monotonic()))
+            answer = source.execute(
+                "INSERT INTO inventory.orders (purchaser, quantity, product_id, unit_price)"
+                " SELECT (SELECT min(id) FROM inventory.customers), 1, (SELECT min(id) FROM inventory.products), 9.99"
+                " RETURNING id"
+            ).fetchone()
+            if answer:
+                committed[int(answer[0])] = time.monotonic()
+        elapsed = time.monotonic() - start
+    deadline = time.monotonic() + patience
+    while time.monotonic() < deadline and not committed.keys() <= observer.seen.keys():
+        time.sleep(0.05)
+    observer.stop.set()
+    thread.join()
+    return _summary(committed, observer.seen, elapsed)
+
+
+def _summary(committed: dict[int, float], seen: dict[int, float], elapsed: float) -> Latency:
+    delays = sorted(max(0.0, seen[order] - at) for order, at in committed.items() if order in seen)
+
+    def quantile(share: float) -> float:
+        return delays[min(len(delays) - 1, int(share * len(delays)))] if delays else float("inf")
+
+    return Latency(
+        count=len(committed),
+        lost=len(committed) - len(delays),
+        rate=len(committed) / elapsed,
+        p50=quantile(0.5),
+        p90=quantile(0.9),
+        p99=quantile(0.99),
+        worst=delays[-1] if delays else float("inf"),
+    )

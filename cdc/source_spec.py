@@ -1,0 +1,65 @@
+"""What the pipeline wants of a source database, as plain values."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, field
+from typing import Literal
+
+PIPELINE_SCHEMA = "cdc"
+HEARTBEAT, SIGNAL, SCHEMA_CHANGES = "cdc.heartbeat", "cdc.signal", "cdc.schema_changes"
+PIPELINE_TABLES = {
+    HEARTBEAT: frozenset({"SELECT", "INSERT", "UPDATE"}),
+    SIGNAL: frozenset({"SELECT", "INSERT"}),
+    SCHEMA_CHANGES: frozenset({"SELECT"}),
+}
+"""The pipeline's published tables, and what the connector may do with each (it signals watermarks by INSERT)."""
+EVENT_TRIGGERS = {"cdc_ddl_command_end": "ddl_command_end", "cdc_sql_drop": "sql_drop"}
+
+
+@dataclass(frozen=True, kw_only=True)
+class SourceSpec:
+    """Desired state of one source. ``tables`` are the captured ones, ``schema.table``."""
+
+    database: str
+    user: str
+    password: str = field(repr=False)
+    publication: str
+    slot: str
+    tables: tuple[str, ...]
+
+    @property
+    def schemas(self) -> tuple[str, ...]:
+        """Schemas of the captured tables, sorted."""
+        return tuple(sorted({table.partition(".")[0] for table in self.tables}))
+
+    @property
+    def published(self) -> frozenset[str]:
+        """Everything that belongs in the publication."""
+        return frozenset(self.tables) | PIPELINE_TABLES.keys()
+
+    @property
+    def mark(self) -> str:
+        """Comment on role and publication that says whose they are: roles are shared by all databases."""
+        return f"cdc pipeline of {self.database}"
+
+
+@dataclass(frozen=True, kw_only=True)
+class Finding:
+    """One thing the preflight saw; ``cure`` says what to do about it, in SQL where that helps."""
+
+    level: Literal["error", "warning", "info"]
+    thing: str
+    cure: str = ""
+
+    def __str__(self) -> str:
+        return f"{self.thing}. {self.cure}" if self.cure else self.thing
+
+
+class SourceError(Exception):
+    """The source can't be captured as asked; holds every finding, one a line."""
+
+    def __init__(self, findings: list[Finding]) -> None:
+        self.findings = findings
+        count = "1 thing stands" if len(findings) == 1 else f"{len(findings)} things stand"
+        lines = "\n".join(f"  {number}. {finding}" for number, finding in enumerate(findings, 1))
+        super().__init__(f"{count} in the way of capturing this database:\n{lines}")

@@ -1,0 +1,1 @@
+"""WHAT is deployed: settings, names, components per platform and the dynamic providers."""

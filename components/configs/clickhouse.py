@@ -1,0 +1,27 @@
+"""Files of the ClickHouse server; users are files too, which serves the official server and the built one alike."""
+
+from __future__ import annotations
+
+import hashlib
+
+from components.configs.render import render
+from components.configs.resources import MIB, Memory
+from components.names import ANALYTICS_DATABASE, CLICKHOUSE_ADMIN, CLICKHOUSE_READER
+
+
+def server_config(memory: Memory) -> str:
+    """``config.d/cdc.xml``: nine tenths of the container's memory for the server."""
+    return render("clickhouse-config.xml", max_memory_bytes=memory.limit_mib * MIB * 9 // 10)
+
+
+def users_config(memory: Memory, *, admin_password: str, reader_password: str) -> str:
+    """``users.d/cdc.xml``: one user per duty, only hashes of their passwords."""
+    return render(
+        "clickhouse-users.xml",
+        admin_user=CLICKHOUSE_ADMIN,
+        reader_user=CLICKHOUSE_READER,
+        database=ANALYTICS_DATABASE,
+        admin_sha256=hashlib.sha256(admin_password.encode()).hexdigest(),
+        reader_sha256=hashlib.sha256(reader_password.encode()).hexdigest(),
+        max_query_memory_bytes=memory.limit_mib * MIB * 6 // 10,
+    )

@@ -1,0 +1,45 @@
+"""Memory of each part: the resource matrix's lower bounds, scaled by the stack's settings."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import Final
+
+MIB: Final = 1024 * 1024
+
+MATRIX_MIB: Final[dict[str, int]] = {
+    "postgres-source": 2048,
+    "kafka": 4096,
+    "kafka-connect": 5120,
+    "clickhouse": 8192,
+}
+"""Lower bounds of the resource matrix; Connect's row is ours (two thirds of it are heap)."""
+
+FLOOR_MIB: Final[dict[str, int]] = {
+    "postgres-source": 256,
+    "kafka": 640,
+    "kafka-connect": 896,
+    "clickhouse": 1024,
+}
+"""Below this a part does not start or is killed under its first load."""
+
+HEAP_SHARE: Final[dict[str, float]] = {"kafka": 0.5, "kafka-connect": 0.6}
+
+
+@dataclass(frozen=True, kw_only=True)
+class Memory:
+    """Memory of one part in MiB; ``heap_mib`` is 0 where there is no JVM."""
+
+    limit_mib: int
+    heap_mib: int
+
+    @property
+    def jvm_options(self) -> str:
+        """Heap options of a JVM part."""
+        return f"-Xms{self.heap_mib // 2}m -Xmx{self.heap_mib}m"
+
+
+def memory(part: str, scale: float) -> Memory:
+    """Memory of ``part`` at ``scale`` times the matrix, never below what it needs to start."""
+    limit = max(FLOOR_MIB[part], round(MATRIX_MIB[part] * scale))
+    return Memory(limit_mib=limit, heap_mib=round(limit * HEAP_SHARE.get(part, 0)))

@@ -1,0 +1,1 @@
+"""The components on Docker, one host."""

@@ -1,0 +1,79 @@
+"""ClickHouse on Docker: one node."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+import pulumi
+import pulumi_random as random
+
+from components.configs.clickhouse import server_config, users_config
+from components.configs.images import Image
+from components.configs.resources import Memory, memory
+from components.docker.network import Network
+from components.docker.service import PUBLISHED_ON, File, ServiceArgs, service
+from components.endpoints import Address, ClickHouseEndpoint, Credential
+from components.names import CLICKHOUSE_ADMIN, CLICKHOUSE_READER, Names
+
+PART = "clickhouse"
+
+
+@dataclass(frozen=True, kw_only=True)
+class ClickHouseArgs:
+    """Image and network of the server."""
+
+    names: Names
+    image: Image
+    network: Network
+
+
+class ClickHouse(pulumi.ComponentResource):
+    """The analytics server; its schema is the ClickHouseSchema provider's work."""
+
+    endpoint: ClickHouseEndpoint
+    container_id: pulumi.Output[str]
+
+    def __init__(self, name: str, *, args: ClickHouseArgs, opts: pulumi.ResourceOptions | None = None) -> None:
+        super().__init__("cdc:docker:ClickHouse", name, None, opts)
+        settings = args.names.settings
+        limits = memory(PART, settings.resource_scale)
+        admin = self._password("clickhouse-admin")
+        reader = self._password("clickhouse-reader")
+        container = service(
+            PART,
+            ServiceArgs(
+                names=args.names,
+                image=args.image,
+                network=args.network,
+                memory=limits,
+                # Users come from the file below; the official image would add a default user of its own.
+                env={"CLICKHOUSE_SKIP_USER_SETUP": "1"},
+                files=[
+                    File(path="/etc/clickhouse-server/config.d/cdc.xml", content=server_config(limits)),
+                    File(
+                        path="/etc/clickhouse-server/users.d/cdc.xml",
+                        content=pulumi.Output.all(admin, reader).apply(lambda both: _users(limits, both)),
+                    ),
+                ],
+                volumes={"data": "/var/lib/clickhouse"},
+                ports={8123: settings.clickhouse_http_port, 9000: settings.clickhouse_native_port},
+                health=["CMD", "wget", "-q", "-O", "-", "http://127.0.0.1:8123/ping"],
+            ),
+            opts=pulumi.ResourceOptions(parent=self),
+        )
+        self.container_id = container.id
+        self.endpoint = ClickHouseEndpoint(
+            http=Address(host=PUBLISHED_ON, port=settings.clickhouse_http_port),
+            native=Address(host=PUBLISHED_ON, port=settings.clickhouse_native_port),
+            inside_http=Address(host=PART, port=8123),
+            admin=Credential(user=CLICKHOUSE_ADMIN, password=admin),
+            reader=Credential(user=CLICKHOUSE_READER, password=reader),
+        )
+        self.register_outputs({})
+
+    def _password(self, name: str) -> pulumi.Output[str]:
+        return random.RandomPassword(name, length=32, special=False, opts=pulumi.ResourceOptions(parent=self)).result
+
+
+def _users(limits: Memory, passwords: list[str]) -> str:
+    return users_config(limits, admin_password=passwords[0], reader_password=passwords[1])

@@ -1,0 +1,73 @@
+"""Kafka on Docker: one node, broker and controller."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+import pulumi
+import pulumi_random as random
+
+from components.configs.images import Image
+from components.configs.kafka import broker_properties
+from components.configs.resources import memory
+from components.docker.network import Network
+from components.docker.service import PUBLISHED_ON, File, ServiceArgs, service
+from components.endpoints import Address, KafkaEndpoint
+from components.names import Names
+
+PART = "kafka"
+HOME = "/opt/kafka"
+PROPERTIES = "/etc/kafka/cdc/server.properties"
+START = (
+    f"{HOME}/bin/kafka-storage.sh format --ignore-formatted --cluster-id=$CLUSTER_ID --config {PROPERTIES}"
+    f" && exec {HOME}/bin/kafka-server-start.sh {PROPERTIES}"
+)
+"""Formats the volume the first time only; the cluster id is the stack's."""
+
+
+@dataclass(frozen=True, kw_only=True)
+class KafkaArgs:
+    """Image and network of the broker."""
+
+    names: Names
+    image: Image
+    network: Network
+
+
+class Kafka(pulumi.ComponentResource):
+    """A KRaft node with one listener for the networks and one for the host."""
+
+    endpoint: KafkaEndpoint
+    container_id: pulumi.Output[str]
+
+    def __init__(self, name: str, *, args: KafkaArgs, opts: pulumi.ResourceOptions | None = None) -> None:
+        super().__init__("cdc:docker:Kafka", name, None, opts)
+        settings = args.names.settings
+        limits = memory(PART, settings.resource_scale)
+        cluster = random.RandomId("kafka-cluster", byte_length=16, opts=pulumi.ResourceOptions(parent=self))
+        container = service(
+            PART,
+            ServiceArgs(
+                names=args.names,
+                image=args.image,
+                network=args.network,
+                memory=limits,
+                env={"KAFKA_HEAP_OPTS": limits.jvm_options, "LOG_DIR": "/tmp/kafka-logs"},  # noqa: S108 - of the container
+                files=[
+                    File(path=PROPERTIES, content=broker_properties(external_port=settings.kafka_port)),
+                    File(path="/etc/kafka/cdc/cluster-id", content=cluster.b64_url),
+                ],
+                entrypoint=["/bin/bash", "-c", f"CLUSTER_ID=$(cat /etc/kafka/cdc/cluster-id) && {START}"],
+                volumes={"data": "/var/lib/kafka/data"},
+                ports={9092: settings.kafka_port},
+                health=["CMD", "/bin/bash", "-c", "exec 3<>/dev/tcp/127.0.0.1/29092"],
+            ),
+            opts=pulumi.ResourceOptions(parent=self),
+        )
+        self.container_id = container.id
+        self.endpoint = KafkaEndpoint(
+            inside=Address(host=PART, port=29092),
+            outside=Address(host=PUBLISHED_ON, port=settings.kafka_port),
+            replication=1,
+        )
+        self.register_outputs({})

@@ -1,0 +1,78 @@
+"""Kafka Connect with the Debezium PostgreSQL plugin on Docker."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+import pulumi
+
+from components.configs.images import Image
+from components.configs.kafka import worker_properties
+from components.configs.resources import memory
+from components.docker.network import Network
+from components.docker.service import PUBLISHED_ON, File, ServiceArgs, service
+from components.endpoints import Address, ConnectEndpoint, Credential, KafkaEndpoint
+from components.names import Names
+
+PART = "kafka-connect"
+PROPERTIES = "/etc/kafka/cdc/connect-distributed.properties"
+SOURCE_SECRET = "/run/secrets/cdc/source.properties"  # noqa: S105 - where it is, not what it is
+HEALTH = (
+    "exec 3<>/dev/tcp/127.0.0.1/8083 && printf 'GET /connectors HTTP/1.0\\r\\n\\r\\n' >&3"
+    " && head -n 1 <&3 | grep -q ' 200 '"
+)
+"""Answers only once the worker has joined its group."""
+
+
+@dataclass(frozen=True, kw_only=True)
+class KafkaConnectArgs:
+    """Image, network, the broker, and the source user whose password connectors read from a file."""
+
+    names: Names
+    image: Image
+    network: Network
+    kafka: KafkaEndpoint
+    source_user: Credential
+
+
+class KafkaConnect(pulumi.ComponentResource):
+    """One Connect worker; connectors are registered by the DebeziumConnector provider."""
+
+    endpoint: ConnectEndpoint
+    container_id: pulumi.Output[str]
+
+    def __init__(self, name: str, *, args: KafkaConnectArgs, opts: pulumi.ResourceOptions | None = None) -> None:
+        super().__init__("cdc:docker:KafkaConnect", name, None, opts)
+        settings = args.names.settings
+        limits = memory(PART, settings.resource_scale)
+        properties = worker_properties(args.names, bootstrap=str(args.kafka.inside), replication=args.kafka.replication)
+        container = service(
+            PART,
+            ServiceArgs(
+                names=args.names,
+                image=args.image,
+                network=args.network,
+                memory=limits,
+                env={"KAFKA_HEAP_OPTS": limits.jvm_options, "LOG_DIR": "/tmp/connect-logs"},  # noqa: S108 - of the container
+                files=[
+                    File(path=PROPERTIES, content=properties),
+                    File(
+                        path=SOURCE_SECRET,
+                        content=pulumi.Output.format(
+                            "user={0}\npassword={1}\n", args.source_user.user, args.source_user.password
+                        ),
+                    ),
+                ],
+                entrypoint=["/kafka/bin/connect-distributed.sh", PROPERTIES],
+                ports={8083: settings.connect_port},
+                health=["CMD", "/bin/bash", "-c", HEALTH],
+            ),
+            # Pulumi does not hand a component's dependencies down to its children.
+            opts=pulumi.ResourceOptions(parent=self, depends_on=opts.depends_on if opts else None),
+        )
+        self.container_id = container.id
+        self.endpoint = ConnectEndpoint(
+            inside=Address(host=PART, port=8083),
+            outside=Address(host=PUBLISHED_ON, port=settings.connect_port),
+        )
+        self.register_outputs({})

@@ -1,0 +1,74 @@
+"""What one component hands the next: addresses and credentials, never resources of another platform."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+import pulumi
+
+
+@dataclass(frozen=True, kw_only=True)
+class Credential:
+    """A user of one duty; the password is a secret output."""
+
+    user: str
+    password: pulumi.Output[str]
+
+
+@dataclass(frozen=True, kw_only=True)
+class Address:
+    """Host and port as one side sees them."""
+
+    host: str
+    port: int
+
+    def __str__(self) -> str:
+        return f"{self.host}:{self.port}"
+
+
+@dataclass(frozen=True, kw_only=True)
+class PostgresEndpoint:
+    """The source: ``inside`` as Kafka Connect reaches it, ``outside`` as the operator's machine does."""
+
+    inside: Address
+    outside: Address
+    database: str
+    admin: Credential
+
+
+@dataclass(frozen=True, kw_only=True)
+class KafkaEndpoint:
+    """Bootstrap addresses of the cluster."""
+
+    inside: Address
+    outside: Address
+    replication: int
+
+
+@dataclass(frozen=True, kw_only=True)
+class ConnectEndpoint:
+    """Kafka Connect's REST API."""
+
+    inside: Address
+    outside: Address
+
+    @property
+    def url(self) -> str:
+        """REST address for the operator's machine."""
+        return f"http://{self.outside}"
+
+
+@dataclass(frozen=True, kw_only=True)
+class ClickHouseEndpoint:
+    """ClickHouse over HTTP and the native protocol; ``admin`` migrates, ``reader`` queries."""
+
+    http: Address
+    native: Address
+    inside_http: Address
+    admin: Credential
+    reader: Credential
+
+    @property
+    def url(self) -> str:
+        """HTTP address for the operator's machine."""
+        return f"http://{self.http}"

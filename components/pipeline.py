@@ -1,0 +1,225 @@
+"""The whole system, composed once: source -> Kafka -> Connect -> ClickHouse, then what the providers do on top."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import pulumi
+import pulumi_random as random
+
+from components.configs.connector import ConnectorConfigArgs, connector_config
+from components.configs.images import Image, resolve
+from components.docker.clickhouse import ClickHouse, ClickHouseArgs
+from components.docker.kafka import Kafka, KafkaArgs
+from components.docker.kafka_connect import KafkaConnect, KafkaConnectArgs
+from components.docker.network import Network
+from components.docker.source_database import SourceDatabase, SourceDatabaseArgs
+from components.endpoints import Address, ClickHouseEndpoint, Credential, KafkaEndpoint, PostgresEndpoint
+from components.names import ANALYTICS_DATABASE, DEBEZIUM_USER, Names
+from components.providers.clickhouse_schema import ClickHouseSchema, ClickHouseSchemaArgs
+from components.providers.debezium_connector import DebeziumConnector, DebeziumConnectorArgs
+from components.providers.kafka_topics import KafkaTopics, KafkaTopicsArgs
+from components.providers.source_schema import SourceSchema, SourceSchemaArgs
+from components.settings import Settings, SettingsError
+
+
+class Pipeline(pulumi.ComponentResource):
+    """One stack's pipeline; ``outputs`` is what the stack exports."""
+
+    outputs: dict[str, Any]
+
+    def __init__(self, name: str, *, settings: Settings, opts: pulumi.ResourceOptions | None = None) -> None:
+        super().__init__("cdc:index:Pipeline", name, None, opts)
+        if settings.platform != "docker":
+            raise SettingsError(
+                f"cdc:platform = {settings.platform!r}: this release deploys to docker only; "
+                "use the dev stack or set platform to docker"
+            )
+        for warning in settings.warnings:
+            pulumi.log.warn(warning)
+        self._names = Names(settings=settings)
+        self._settings = settings
+        self._images = resolve(settings)
+        self._network = Network("network", names=self._names, opts=self._child())
+        self._source_user = Credential(user=DEBEZIUM_USER, password=self._password("debezium"))
+
+        source, database = self._source()
+        kafka = Kafka(
+            "kafka",
+            args=KafkaArgs(names=self._names, image=self._images["kafka"], network=self._network),
+            opts=self._child(),
+        )
+        connect = KafkaConnect(
+            "kafka-connect",
+            args=KafkaConnectArgs(
+                names=self._names,
+                image=self._images["kafka-connect"],
+                network=self._network,
+                kafka=kafka.endpoint,
+                source_user=self._source_user,
+            ),
+            opts=self._child(after=[kafka]),
+        )
+        clickhouse = ClickHouse(
+            "clickhouse",
+            args=ClickHouseArgs(names=self._names, image=self._images["clickhouse"], network=self._network),
+            opts=self._child(),
+        )
+        topics = self._topics(kafka)
+        schema = self._source_schema(source, database)
+        self._clickhouse_schema(clickhouse, kafka.endpoint, topics)
+        connector = self._connector(connect, source, schema, after=[connect, topics, schema])
+
+        self.outputs = _outputs(self._names, self._images, source, kafka.endpoint, clickhouse.endpoint)
+        self.outputs |= {"connectUrl": connect.endpoint.url, "connectorState": connector.state}
+        self.register_outputs({})
+
+    def _child(self, after: list[pulumi.Resource] | None = None) -> pulumi.ResourceOptions:
+        return pulumi.ResourceOptions(parent=self, depends_on=after or [])
+
+    def _password(self, name: str) -> pulumi.Output[str]:
+        return random.RandomPassword(name, length=32, special=False, opts=self._child()).result
+
+    def _source(self) -> tuple[PostgresEndpoint, SourceDatabase | None]:
+        settings = self._settings
+        if settings.source == "managed":
+            database = SourceDatabase(
+                "source-database",
+                args=SourceDatabaseArgs(names=self._names, image=self._images["postgres"], network=self._network),
+                opts=self._child(),
+            )
+            return database.endpoint, database
+        address = Address(host=settings.source_host, port=settings.source_port)
+        admin = Credential(
+            user=settings.source_admin_user,
+            password=pulumi.Output.secret(settings.source_admin_password.get_secret_value()),
+        )
+        return PostgresEndpoint(inside=address, outside=address, database=settings.database, admin=admin), None
+
+    def _source_schema(self, source: PostgresEndpoint, database: SourceDatabase | None) -> SourceSchema:
+        settings = self._settings
+        return SourceSchema(
+            "source-schema",
+            args=SourceSchemaArgs(
+                host=source.outside.host,
+                port=source.outside.port,
+                database=source.database,
+                admin_user=source.admin.user,
+                admin_password=source.admin.password,
+                debezium_user=self._source_user.user,
+                debezium_password=self._source_user.password,
+                publication=settings.publication,
+                slot=settings.slot,
+                tables=settings.tables,
+                managed=settings.source == "managed",
+                triggers=pulumi.Output.all(database.container_id) if database else None,
+                timeout_seconds=settings.timeout_seconds,
+            ),
+            opts=self._child(after=[database] if database else []),
+        )
+
+    def _topics(self, kafka: Kafka) -> KafkaTopics:
+        replication = kafka.endpoint.replication
+        return KafkaTopics(
+            "topics",
+            args=KafkaTopicsArgs(
+                bootstrap=str(kafka.endpoint.outside),
+                topics={
+                    topic.name: {
+                        "partitions": topic.partitions,
+                        "replication": replication,
+                        "config": topic.config,
+                    }
+                    for topic in self._names.topics()
+                },
+                triggers=pulumi.Output.all(kafka.container_id),
+                timeout_seconds=self._settings.timeout_seconds,
+            ),
+            opts=self._child(after=[kafka]),
+        )
+
+    def _clickhouse_schema(self, clickhouse: ClickHouse, kafka: KafkaEndpoint, topics: KafkaTopics) -> ClickHouseSchema:
+        settings = self._settings
+        endpoint = clickhouse.endpoint
+        return ClickHouseSchema(
+            "clickhouse-schema",
+            args=ClickHouseSchemaArgs(
+                host=endpoint.native.host,
+                port=endpoint.native.port,
+                user=endpoint.admin.user,
+                password=endpoint.admin.password,
+                database=ANALYTICS_DATABASE,
+                parameters={
+                    "database": ANALYTICS_DATABASE,
+                    "replicated": "Replicated" if settings.replicated else "",
+                    "on_cluster": "",
+                    "kafka_brokers": str(kafka.inside),
+                    "topic_prefix": settings.topic_prefix,
+                    "kafka_consumers": str(settings.kafka_consumers),
+                    "flush_interval_ms": str(settings.flush_interval_ms),
+                    "epoch": str(settings.epoch),
+                    "history_ttl_days": str(settings.history_ttl_days),
+                },
+                triggers=pulumi.Output.all(clickhouse.container_id),
+                timeout_seconds=settings.timeout_seconds,
+            ),
+            opts=self._child(after=[clickhouse, topics]),
+        )
+
+    def _connector(
+        self, connect: KafkaConnect, source: PostgresEndpoint, schema: SourceSchema, *, after: list[pulumi.Resource]
+    ) -> DebeziumConnector:
+        settings = self._settings
+        return DebeziumConnector(
+            "connector",
+            args=DebeziumConnectorArgs(
+                url=connect.endpoint.url,
+                connector=settings.connector,
+                config=schema.generated_columns.apply(lambda columns: self._connector_config(source, columns)),
+                triggers=pulumi.Output.all(connect.container_id),
+                timeout_seconds=settings.timeout_seconds,
+            ),
+            opts=self._child(after=after),
+        )
+
+    def _connector_config(self, source: PostgresEndpoint, generated_columns: list[str] | None) -> dict[str, str]:
+        settings = self._settings
+        return connector_config(
+            ConnectorConfigArgs(
+                host=source.inside.host,
+                port=source.inside.port,
+                database=source.database,
+                generated_columns=generated_columns or [],
+                settings=settings,
+            )
+        )
+
+
+def _outputs(
+    names: Names,
+    images: dict[str, Image],
+    source: PostgresEndpoint,
+    kafka: KafkaEndpoint,
+    clickhouse: ClickHouseEndpoint,
+) -> dict[str, Any]:
+    settings = names.settings
+    return {
+        "clickhouseUrl": clickhouse.url,
+        "clickhouseNativeAddress": str(clickhouse.native),
+        "clickhouseDatabase": ANALYTICS_DATABASE,
+        "clickhouseUser": clickhouse.reader.user,
+        "clickhousePassword": clickhouse.reader.password,
+        "kafkaBootstrap": str(kafka.outside),
+        "postgresAddress": str(source.outside),
+        "postgresDatabase": source.database,
+        "postgresUser": source.admin.user,
+        "postgresPassword": source.admin.password,
+        "connectorName": settings.connector,
+        "images": {
+            part: {"version": image.version, "source": image.source, "reference": image.reference}
+            for part, image in images.items()
+        },
+        "containers": {
+            part: names.resource(part) for part in ("postgres-source", "kafka", "kafka-connect", "clickhouse")
+        },
+    }

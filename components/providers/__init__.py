@@ -1,0 +1,1 @@
+"""Dynamic providers: thin over the clients in ``cdc``; each class is importable, its instance empty."""

@@ -1,0 +1,29 @@
+"""Every version of the system, once. Standard library only: the toolchain reads it before anything is installed."""
+
+from typing import Final
+
+PULUMI_CLI: Final = "3.250.0"
+"""CLI and Python SDK; requirements.txt pins the same SDK (a test compares them)."""
+PULUMI_PYTHON_HOST: Final = "3.70.0"
+"""Last tagged Go module that holds the Python language host; it runs programs for newer CLIs."""
+PLUGIN_DOCKER: Final = "5.2.0"
+PLUGIN_RANDOM: Final = "4.21.4"
+
+POSTGRES: Final = "16.15"
+KAFKA: Final = "4.3.1"
+DEBEZIUM: Final = "3.7.0.Final"
+"""Below 3.7 rows are lost when Connect is killed in the middle of a COPY (docs/decisions)."""
+DEBEZIUM_SAFE: Final = (3, 7)
+"""The first release line that restarts inside a group of events with one LSN."""
+CLICKHOUSE: Final = "26.3"
+"""The pulled server; the built image is chDB, the same engine as a library."""
+CHDB: Final = "26.9.0"
+JMX_EXPORTER: Final = "1.0.1"
+
+UPSTREAM_IMAGES: Final[dict[str, str]] = {
+    "postgres": "postgres:{version}",
+    "kafka": "apache/kafka:{version}",
+    "kafka-connect": "quay.io/debezium/connect:{version}",
+    "clickhouse": "clickhouse/clickhouse-server:{version}",
+}
+"""Where each part is pulled from when a registry answers; ``{version}`` comes from the settings."""

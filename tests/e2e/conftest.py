@@ -1,0 +1,51 @@
+"""One stack, brought up once by ``make up``, shared by all e2e tests, removed by ``make down``."""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Iterator
+
+import pytest
+
+from tests.e2e.running import Live, Stack
+
+PORTS = {
+    "postgresPort": 25432,
+    "kafkaPort": 29192,
+    "connectPort": 28083,
+    "clickhouseHttpPort": 28123,
+    "clickhouseNativePort": 29000,
+}
+
+
+def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
+    for item in items:
+        if "/e2e/" in str(item.path):
+            item.add_marker(pytest.mark.e2e)
+
+
+@pytest.fixture(scope="session")
+def stack() -> Iterator[Stack]:
+    """The stack's name and configuration; nothing runs yet. Whatever a test leaves behind is removed at the end."""
+    stack = Stack(
+        name="e2e",
+        config={
+            "platform": "docker",
+            "namePrefix": "e2e-",
+            "backendSubnet": "172.30.0.0/16",
+            "frontendSubnet": "172.31.0.0/16",
+            **PORTS,
+        },
+    )
+    stack.write_config()
+    yield stack
+    if os.environ.get("CDC_E2E_KEEP") != "1":
+        stack.make("down")
+        stack.file.unlink(missing_ok=True)
+
+
+@pytest.fixture(scope="session")
+def live(stack: Stack) -> Live:
+    """The running pipeline."""
+    stack.make("up")
+    return Live(stack=stack, connections=stack.connections())

@@ -1,0 +1,177 @@
+"""A stack that was brought up for real, and what tests do with it."""
+
+from __future__ import annotations
+
+import json
+import os
+import signal
+import subprocess
+import time
+from collections.abc import Callable, Iterator, Mapping
+from contextlib import contextmanager
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any
+
+import requests
+import yaml
+
+from cdc.connections import Connections
+
+ROOT = Path(__file__).parents[2]
+SHOWN = (
+    "id, order_number, order_date, order_time, purchaser, quantity, product_id, unit_price, total_amount, status,"
+    " created_at, updated_at"
+)
+
+
+@dataclass(kw_only=True)
+class Stack:
+    """One stack under test: its configuration file is ours, so tests may change it."""
+
+    name: str
+    config: dict[str, Any]
+    printed: list[str] = field(default_factory=list)
+
+    @property
+    def file(self) -> Path:
+        return ROOT / f"Pulumi.{self.name}.yaml"
+
+    def write_config(self, overrides: Mapping[str, Any] | None = None) -> None:
+        """Write the stack's file; the salt that Pulumi keeps in it stays."""
+        known = yaml.safe_load(self.file.read_text()) if self.file.exists() else {}
+        values = {f"cdc:{key}": value for key, value in {**self.config, **(overrides or {})}.items()}
+        self.file.write_text(yaml.safe_dump({**(known or {}), "config": values}))
+
+    def make(self, target: str, *, expect: int = 0, timeout: float = 2400, **variables: str) -> str:
+        """Run ``make <target>`` as a user would; returns what it printed."""
+        done = subprocess.run(
+            ["make", "--no-print-directory", target],
+            cwd=ROOT,
+            env={**os.environ, "STACK": self.name, **variables},
+            stdout=subprocess.PIPE,
+            stderr=subprocess.STDOUT,
+            stdin=subprocess.DEVNULL,
+            text=True,
+            timeout=timeout,
+            check=False,
+        )
+        self.printed.append(done.stdout)
+        assert (done.returncode == 0) is (expect == 0), f"make {target} ended with {done.returncode}:\n{done.stdout}"
+        return done.stdout
+
+    def pulumi(self, *arguments: str) -> str:
+        """Run the Pulumi that ``make env`` gives, on this stack."""
+        script = f'eval "$(make --no-print-directory env)" && pulumi {" ".join(arguments)} --stack {self.name}'
+        return subprocess.run(
+            ["bash", "-c", script], cwd=ROOT, check=True, stdout=subprocess.PIPE, text=True, timeout=600
+        ).stdout
+
+    def planned_changes(self) -> list[str]:
+        """What ``pulumi preview`` would change: ``op type`` of each step that is not ``same``."""
+        steps = json.loads(self.pulumi("preview", "--json"))["steps"]
+        return [f"{step['op']} {step['urn'].split('::')[-2]}" for step in steps if step["op"] not in ("same", "read")]
+
+    def connections(self) -> Connections:
+        return Connections(outputs=json.loads(self.pulumi("stack", "output", "--json", "--show-secrets")))
+
+
+@dataclass(kw_only=True)
+class Live:
+    """The running pipeline as tests use it; both sides stay connected."""
+
+    stack: Stack
+    connections: Connections
+
+    def source(self, sql: str, *values: Any) -> list[tuple[Any, ...]]:
+        with self.connections.postgres() as connection:
+            cursor = connection.execute(sql, values)
+            return cursor.fetchall() if cursor.description else []
+
+    def analytics(self, sql: str, values: Mapping[str, Any] | None = None) -> list[tuple[Any, ...]]:
+        client = self.connections.clickhouse()
+        try:
+            return list(client.execute(sql, values))
+        finally:
+            client.disconnect()
+
+    def container(self, part: str) -> str:
+        return str(self.connections.outputs["containers"][part])
+
+    def kill(self, part: str) -> float:
+        """Kill the part's process as a crash would (no stop by Docker's hand); returns when."""
+        pid = int(docker("inspect", "--format", "{{.State.Pid}}", self.container(part)))
+        assert pid > 1
+        os.kill(pid, signal.SIGKILL)
+        return time.monotonic()
+
+    def wait_healthy(self, part: str, timeout: float = 120) -> None:
+        eventually(
+            lambda: docker("inspect", "--format", "{{.State.Health.Status}}", self.container(part)).strip()
+            == "healthy",
+            timeout,
+            f"{part} healthy",
+        )
+
+    def wait_equal(self, timeout: float = 60) -> int:
+        """Wait until ClickHouse holds exactly the orders of PostgreSQL; returns how many. Shows the difference."""
+        expected: list[tuple[Any, ...]] = []
+        shown: list[tuple[Any, ...]] = []
+
+        def equal() -> bool:
+            nonlocal expected, shown
+            expected = self.source(f"SELECT {SHOWN} FROM inventory.orders ORDER BY id")
+            shown = self.analytics(f"SELECT {SHOWN} FROM orders ORDER BY id")
+            return [_plain(row) for row in expected] == [_plain(row) for row in shown]
+
+        try:
+            eventually(equal, timeout, "orders equal on both sides")
+        except AssertionError:
+            left, right = {_plain(row) for row in expected}, {_plain(row) for row in shown}
+            raise AssertionError(
+                f"PostgreSQL has {len(expected)} orders, ClickHouse {len(shown)}; only in PostgreSQL: "
+                f"{sorted(left - right)[:5]}; only in ClickHouse: {sorted(right - left)[:5]}"
+            ) from None
+        assert not self.analytics("SELECT * FROM ingest_errors"), "messages were quarantined"
+        return len(expected)
+
+    def connector(self) -> dict[str, Any]:
+        url = f"{self.connections.connect_url}/connectors/{self.connections.outputs['connectorName']}/status"
+        answer: dict[str, Any] = requests.get(url, timeout=10).json()
+        return answer
+
+
+def _plain(row: tuple[Any, ...]) -> tuple[Any, ...]:
+    """PostgreSQL's timestamps are naive, ClickHouse's say UTC; both mean UTC."""
+    return tuple(value.replace(tzinfo=None) if hasattr(value, "tzinfo") else value for value in row)
+
+
+def docker(*arguments: str) -> str:
+    return subprocess.run(["docker", *arguments], check=True, capture_output=True, text=True, timeout=60).stdout
+
+
+def eventually(probe: Callable[[], bool], timeout: float, what: str, *, every: float = 0.1) -> float:
+    """Wait for ``probe``; returns the seconds it took. A probe that fails while a part is away counts as not yet."""
+    start = time.monotonic()
+    last: Exception | None = None
+    while time.monotonic() - start < timeout:
+        try:
+            if probe():
+                return time.monotonic() - start
+            last = None
+        except Exception as error:
+            last = error
+        time.sleep(every)
+    raise AssertionError(f"not within {timeout:.0f} s: {what}" + (f" (last: {last})" if last else ""))
+
+
+@contextmanager
+def listening_on(port: int) -> Iterator[None]:
+    """Occupy a port of 127.0.0.1."""
+    import socket  # noqa: PLC0415
+
+    with socket.socket() as taken:
+        taken.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
+        taken.bind(("127.0.0.1", port))
+        taken.listen()
+        yield

@@ -1,0 +1,91 @@
+"""What happens around Pulumi: ports in use, locks of the dead and the living, the salt of a stack that is gone."""
+
+from __future__ import annotations
+
+import json
+import os
+import socket
+import subprocess
+from pathlib import Path
+
+import pytest
+
+from toolchain.stack import Stack, StackError
+
+
+@pytest.fixture
+def stack(tmp_path: Path) -> Stack:
+    """A stack whose ``docker`` and ``pulumi`` are programs that print nothing and succeed."""
+    programs = tmp_path / "bin"
+    programs.mkdir()
+    for name in ("docker", "pulumi"):
+        (programs / name).write_text("#!/bin/sh\nexit 0\n")
+        (programs / name).chmod(0o755)
+    (tmp_path / "Pulumi.x.yaml").write_text("config:\n  cdc:platform: docker\nencryptionsalt: v1:abc\n")
+    said: list[str] = []
+    return Stack(
+        name="x", root=tmp_path, environment={**os.environ, "PATH": f"{programs}:/usr/bin:/bin"}, log=said.append
+    )
+
+
+def lock(stack: Stack, pid: int, hostname: str | None = None) -> Path:
+    path = stack.root / ".local" / "state" / ".pulumi" / "locks" / "organization" / "cdc" / "x" / "1.json"
+    path.parent.mkdir(parents=True)
+    path.write_text(json.dumps({"pid": pid, "hostname": hostname or socket.gethostname(), "timestamp": "then"}))
+    return path
+
+
+def dead_pid() -> int:
+    done = subprocess.Popen(["true"])
+    done.wait()
+    return done.pid
+
+
+def test_a_port_in_use_is_named_with_its_owner_and_the_cure(stack: Stack) -> None:
+    with socket.socket() as taken:
+        taken.bind(("127.0.0.1", 0))
+        taken.listen()
+        port = taken.getsockname()[1]
+        stack.file.write_text(f"config:\n  cdc:kafkaPort: {port}\n")
+        with pytest.raises(StackError) as refused:
+            stack.check_ports()
+    assert f"port {port} is in use" in str(refused.value)
+    assert "pulumi config set kafkaPort <free port>" in str(refused.value)
+    assert "postgresPort" not in str(refused.value)
+
+
+def test_the_lock_of_a_dead_run_is_removed(stack: Stack) -> None:
+    path = lock(stack, dead_pid())
+    stack._unlock()
+    assert not path.exists()
+
+
+def test_the_lock_of_a_living_run_is_respected(stack: Stack) -> None:
+    path = lock(stack, os.getpid())
+    with pytest.raises(StackError, match=rf"another run works on stack x \(pid {os.getpid()}"):
+        stack._unlock()
+    assert path.exists()
+
+
+def test_the_lock_of_another_machine_is_respected(stack: Stack) -> None:
+    path = lock(stack, dead_pid(), hostname="elsewhere")
+    with pytest.raises(StackError, match="on elsewhere"):
+        stack._unlock()
+    assert path.exists()
+
+
+def test_the_salt_goes_with_the_stack(stack: Stack) -> None:
+    stack._forget_salt()
+    assert stack.file.read_text() == "config:\n  cdc:platform: docker\n"
+
+
+def test_the_salt_stays_where_encrypted_values_need_it(stack: Stack) -> None:
+    stack.file.write_text("config:\n  cdc:sourceAdminPassword:\n    secure: v1:x\nencryptionsalt: v1:abc\n")
+    stack._forget_salt()
+    assert "encryptionsalt" in stack.file.read_text()
+
+
+def test_a_failing_pulumi_is_an_error_that_shows_why(stack: Stack) -> None:
+    (stack.root / "bin" / "pulumi").write_text("#!/bin/sh\necho 'error: no such backend' >&2\nexit 255\n")
+    with pytest.raises(StackError, match=r"pulumi stack failed for stack x(.|\n)*no such backend"):
+        stack.exists()

@@ -1,0 +1,1 @@
+"""Gets Pulumi, its plugins, the Docker engine and the images onto a machine: present, downloaded, or built."""

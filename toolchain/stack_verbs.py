@@ -1,0 +1,97 @@
+"""The verbs that work a stack: what the Makefile calls, each with all it needs brought first."""
+
+from __future__ import annotations
+
+import os
+import subprocess
+import sys
+import time
+from collections.abc import Callable
+
+from toolchain.console import ToolchainError, say
+from toolchain.ensure import ensure, pulumi_variables
+from toolchain.places import Places
+from toolchain.stack import Stack
+from toolchain.summary import print_summary
+
+Verb = Callable[[Places], None]
+
+
+def stack_verbs(images: Verb) -> dict[str, Verb]:
+    """The verbs by name; ``images`` is the verb that brings every part's image."""
+
+    def up(places: Places) -> None:
+        """Bring the stack up; ends with what runs and the first rows."""
+        started = time.monotonic()
+        _early(places)
+        ensure(places)
+        stack = _stack(places)
+        stack.check_ports()
+        images(places)
+        stack.up()
+        shown = print_summary(stack.outputs())
+        say(f"stack {stack.name} is up after {time.monotonic() - started:.0f} s")
+        if not shown:
+            raise ToolchainError("the stack is up, but no row reached ClickHouse; see which part is not healthy above")
+
+    def down(places: Places) -> None:
+        """Remove all that up made; KEEP_DATA=1 keeps volumes and passwords."""
+        ensure(places)
+        _stack(places).down(keep_data=os.environ.get("KEEP_DATA", "") not in ("", "0"))
+
+    def preview(places: Places) -> None:
+        """Show what up would change."""
+        _early(places)
+        ensure(places)
+        _stack(places).preview()
+
+    def status(places: Places) -> None:
+        """What runs, where, and the first query."""
+        print_summary(_stack(places).outputs())
+
+    def test(places: Places) -> None:
+        """Every check that this machine can run."""
+        ensure(places)
+        images(places)
+        _run(places, [sys.executable, "-m", "pytest", "--durations=15"])
+
+    return {"up": up, "down": down, "preview": preview, "status": status, "test": test} | {
+        verb: _pipeline_verb(verb) for verb in ("smoke", "latency")
+    }
+
+
+def _pipeline_verb(verb: str) -> Verb:
+    def run(places: Places) -> None:
+        outputs = ["pulumi", "stack", "output", "--json", "--show-secrets", "--stack", _stack_name()]
+        environment = _environment(places)
+        answer = subprocess.run(outputs, cwd=places.root, env=environment, capture_output=True, text=True, check=False)
+        if answer.returncode:
+            raise ToolchainError(f"stack {_stack_name()} can't be asked: {answer.stderr.strip()}; is it up? `make up`")
+        _run(places, [sys.executable, "-m", "cdc", "--outputs", "-", verb], stdin=answer.stdout)
+
+    run.__doc__ = f"`python -m cdc {verb}` on the running stack."
+    return run
+
+
+def _early(places: Places) -> None:
+    """Wrong settings are refused before anything is installed, built or pulled."""
+    Stack(name=_stack_name(), root=places.root, environment={}, log=say).settings()
+
+
+def _stack(places: Places) -> Stack:
+    return Stack(name=_stack_name(), root=places.root, environment=_environment(places), log=say)
+
+
+def _stack_name() -> str:
+    return os.environ.get("STACK") or "dev"
+
+
+def _environment(places: Places) -> dict[str, str]:
+    return {**os.environ, **pulumi_variables(places)}
+
+
+def _run(places: Places, command: list[str], *, stdin: str | None = None) -> None:
+    """Run a part of ours in the foreground; its exit status is ours."""
+    done = subprocess.run(command, cwd=places.root, env=_environment(places), input=stdin, text=True, check=False)
+    if done.returncode:
+        sys.exit(done.returncode)

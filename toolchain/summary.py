@@ -1,0 +1,76 @@
+"""What runs, where it answers, and a first query with live rows: the end of ``make up``."""
+
+from __future__ import annotations
+
+import json
+import subprocess
+import time
+from collections.abc import Mapping, Sequence
+from typing import Any
+
+from clickhouse_driver import errors as clickhouse_errors
+
+from cdc.connections import Connections
+
+FIRST_QUERY = "SELECT id, order_date, purchaser, quantity, total_amount, status FROM orders ORDER BY id DESC LIMIT 5"
+ROWS_WITHIN_SECONDS = 60.0
+PART_IMAGES = {"postgres-source": "postgres"}
+
+
+def print_summary(outputs: Mapping[str, Any]) -> bool:
+    """Print the table of parts, the URLs and the first query; False when no row arrived in time."""
+    rows = [("part", "version", "image", "health", "address"), *_parts(outputs)]
+    widths = [max(len(row[column]) for row in rows) for column in range(len(rows[0]))]
+    print()
+    for row in rows:
+        print("  ".join(cell.ljust(width) for cell, width in zip(row, widths, strict=True)).rstrip())
+    print()
+    for name in ("connectUrl", "clickhouseUrl"):
+        print(f"{name:<14} {outputs[name]}")
+    print(f"{'connector':<14} {outputs['connectorName']}: {outputs.get('connectorState')}")
+    return _first_query(Connections(outputs=outputs))
+
+
+def _parts(outputs: Mapping[str, Any]) -> list[tuple[str, str, str, str, str]]:
+    addresses = {
+        "postgres-source": outputs["postgresAddress"],
+        "kafka": outputs["kafkaBootstrap"],
+        "kafka-connect": outputs["connectUrl"],
+        "clickhouse": outputs["clickhouseUrl"],
+    }
+    parts = []
+    for part, container in outputs["containers"].items():
+        image = outputs["images"][PART_IMAGES.get(part, part)]
+        parts.append((part, image["version"], image["source"], _health(container), str(addresses.get(part, ""))))
+    return parts
+
+
+def _health(container: str) -> str:
+    found = subprocess.run(
+        ["docker", "inspect", "--format", "{{json .State}}", container], capture_output=True, text=True, check=False
+    )
+    if found.returncode:
+        return "missing"
+    state = json.loads(found.stdout)
+    return str(state.get("Health", {}).get("Status") or state.get("Status"))
+
+
+def _first_query(connections: Connections) -> bool:
+    deadline = time.monotonic() + ROWS_WITHIN_SECONDS
+    client = connections.clickhouse()
+    rows: Sequence[tuple[Any, ...]] = []
+    while not rows and time.monotonic() < deadline:
+        try:
+            rows = client.execute(FIRST_QUERY)
+        except clickhouse_errors.Error as error:
+            print(f"the first query failed: {error}")
+            return False
+        if not rows:
+            time.sleep(0.5)
+    client.disconnect()
+    print(f"\n{FIRST_QUERY};")
+    for row in rows:
+        print("  " + "  ".join(str(value) for value in row))
+    if not rows:
+        print(f"  no row within {ROWS_WITHIN_SECONDS:.0f} s; see which hop stands still: `make status`")
+    return bool(rows)

@@ -22,6 +22,9 @@ from components.providers.kafka_topics import KafkaTopics, KafkaTopicsArgs
 from components.providers.source_schema import SourceSchema, SourceSchemaArgs
 from components.settings import Settings, SettingsError
 
+CONTAINERS = {"postgres": "postgres-source"}
+"""Containers that are called otherwise than their part."""
+
 
 class Pipeline(pulumi.ComponentResource):
     """One stack's pipeline; ``outputs`` is what the stack exports."""
@@ -62,7 +65,12 @@ class Pipeline(pulumi.ComponentResource):
         )
         clickhouse = ClickHouse(
             "clickhouse",
-            args=ClickHouseArgs(names=self._names, image=self._images["clickhouse"], network=self._network),
+            args=ClickHouseArgs(
+                names=self._names,
+                image=self._images["clickhouse"],
+                network=self._network,
+                keeper_image=self._images.get("clickhouse-keeper"),
+            ),
             opts=self._child(),
         )
         topics = self._topics(kafka)
@@ -219,7 +227,5 @@ def _outputs(
             part: {"version": image.version, "source": image.source, "reference": image.reference}
             for part, image in images.items()
         },
-        "containers": {
-            part: names.resource(part) for part in ("postgres-source", "kafka", "kafka-connect", "clickhouse")
-        },
+        "containers": {CONTAINERS.get(part, part): names.resource(CONTAINERS.get(part, part)) for part in images},
     }

@@ -25,5 +25,6 @@ UPSTREAM_IMAGES: Final[dict[str, str]] = {
     "kafka": "apache/kafka:{version}",
     "kafka-connect": "quay.io/debezium/connect:{version}",
     "clickhouse": "clickhouse/clickhouse-server:{version}",
+    "clickhouse-keeper": "clickhouse/clickhouse-keeper:{version}",
 }
 """Where each part is pulled from when a registry answers; ``{version}`` comes from the settings."""

@@ -8,6 +8,7 @@ import sys
 from collections.abc import Callable
 from pathlib import Path
 
+from components.configs.images import part_versions
 from components.settings import Settings, SettingsError
 from toolchain import engine, images
 from toolchain.console import ToolchainError, say, table
@@ -40,7 +41,13 @@ def images_verb(places: Places) -> None:
         "clickhouse": settings.clickhouse_version,
     }
     ensure_image_tools(images.host_requirements(settings.images, versions), places)
-    ensure_images(settings.images, versions, say)
+    wanted = part_versions(settings)
+    found = ensure_images(settings.images, versions, say, parts=wanted)
+    if missing := [part for part in wanted if part not in found]:
+        raise ToolchainError(
+            f"no image for {', '.join(missing)}: no registry answers and there is no recipe to build it; "
+            "connect to a registry, or drop the setting that asks for it"
+        )
 
 
 def env_verb(places: Places) -> None:

@@ -14,6 +14,7 @@ from toolchain import debian
 from toolchain.console import Part, ToolchainError, say, step
 from toolchain.places import Places
 from toolchain.preflight import is_root, need_free
+from toolchain.processes import runs
 
 ANSWER_SECONDS = 10.0
 START_SECONDS = 90.0
@@ -137,10 +138,9 @@ def running_engine(pid_file: Path, proc: Path = Path("/proc")) -> int | None:
     """Process number of a live dockerd; a pid file that outlived its engine doesn't count, nor does a zombie."""
     try:
         pid = int(pid_file.read_text())
-        name, _, rest = (proc / str(pid) / "stat").read_text().partition("(")[2].rpartition(") ")
     except (OSError, ValueError):
         return None
-    return pid if name == "dockerd" and rest[:1] not in ("Z", "X") else None
+    return pid if runs(pid, "dockerd", proc) else None
 
 
 def _wait(engine: subprocess.Popen[bytes] | None, log: Path, hint: str = "") -> None:

@@ -13,7 +13,7 @@ BUILT: Final = "built"
 ABSENT: Final = "absent"
 HIDDEN: Final = ("base", "base-java")
 """Recipes that only serve others."""
-_UPSTREAM_VERSION: Final = {"kafka-connect": "debezium"}
+_UPSTREAM_VERSION: Final = {"kafka-connect": "debezium", "clickhouse-keeper": "clickhouse"}
 """Parts whose upstream tag follows a version of another name."""
 
 

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import json
-import os
 import socket
 import subprocess
 from collections.abc import Callable, Mapping
@@ -12,6 +11,7 @@ from pathlib import Path
 from typing import Any, Final
 
 from components.settings import Settings
+from toolchain.processes import runs
 
 STACK_LABEL: Final = "cdc.stack"
 DATA_KINDS: Final = (
@@ -127,7 +127,7 @@ class Stack:
         for lock in (self.root / ".local" / "state" / ".pulumi" / "locks").glob(f"**/{self.name}/*.json"):
             holder = json.loads(lock.read_text() or "{}")
             pid = int(holder.get("pid", 0))
-            if holder.get("hostname") != socket.gethostname() or _alive(pid):
+            if holder.get("hostname") != socket.gethostname() or runs(pid, "pulumi"):
                 raise StackError(
                     f"another run works on stack {self.name} (pid {pid} on {holder.get('hostname')}, since "
                     f"{holder.get('timestamp')}); wait for it, or end it and run this again"
@@ -213,13 +213,3 @@ def _owner(port: int) -> str:
         return ""
     name, pid = listing.split('users:(("', 1)[1].split('",pid=')
     return f" by {name} (pid {pid.split(',')[0]})"
-
-
-def _alive(pid: int) -> bool:
-    try:
-        os.kill(pid, 0)
-    except ProcessLookupError:
-        return False
-    except PermissionError:
-        return True
-    return pid > 0

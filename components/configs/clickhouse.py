@@ -9,9 +9,20 @@ from components.configs.resources import MIB, Memory
 from components.names import ANALYTICS_DATABASE, CLICKHOUSE_ADMIN, CLICKHOUSE_READER
 
 
-def server_config(memory: Memory) -> str:
-    """``config.d/cdc.xml``: nine tenths of the container's memory for the server."""
-    return render("clickhouse-config.xml", max_memory_bytes=memory.limit_mib * MIB * 9 // 10)
+def server_config(memory: Memory, *, keeper: tuple[str, int] | None = None) -> str:
+    """``config.d/cdc.xml``: nine tenths of the container's memory; host and port of Keeper for replicated tables."""
+    return render(
+        "clickhouse-config.xml",
+        max_memory_bytes=memory.limit_mib * MIB * 9 // 10,
+        replication=render("clickhouse-replication.xml", keeper_host=keeper[0], keeper_port=keeper[1])
+        if keeper
+        else "",
+    )
+
+
+def keeper_config(*, port: int) -> str:
+    """``keeper_config.xml`` of a single Keeper that clients reach at ``port``."""
+    return render("keeper-config.xml", port=port)
 
 
 def users_config(memory: Memory, *, admin_password: str, reader_password: str) -> str:

@@ -24,20 +24,34 @@ class Image:
 
 
 def part_versions(settings: Settings) -> dict[str, str]:
-    """Version of each part that ``settings`` asks for."""
-    return {
-        "postgres": settings.postgres_version,
+    """The parts that ``settings`` asks for, each with its version."""
+    parts = {
         "kafka": settings.kafka_version,
         "kafka-connect": settings.debezium_version,
         "clickhouse": settings.clickhouse_version,
     }
+    if settings.source == "managed":
+        parts["postgres"] = settings.postgres_version
+    if settings.replicated:
+        parts["clickhouse-keeper"] = settings.clickhouse_version
+    return parts
 
 
 def resolve(settings: Settings, *, record: Path | None = None) -> dict[str, Image]:
-    """Image of every part. Raises SettingsError when the record is of other versions than the settings ask for."""
+    """Image of every part.
+
+    Raises SettingsError when the record is of other versions than the settings ask for, and when replicated tables
+    are asked of a ClickHouse that was built.
+    """
     path = record or RECORD
     known = json.loads(path.read_text()) if path.is_file() else {}
-    return {part: _resolve(part, version, known.get(part)) for part, version in part_versions(settings).items()}
+    images = {part: _resolve(part, version, known.get(part)) for part, version in part_versions(settings).items()}
+    if settings.replicated and images["clickhouse"].source == "built":
+        raise SettingsError(
+            "cdc:replicated = True: the built ClickHouse has no replicated tables; set replicated to false, "
+            "or images to pull where an image registry answers"
+        )
+    return images
 
 
 def _resolve(part: str, version: str, known: dict[str, str] | None) -> Image:

@@ -12,14 +12,16 @@ MATRIX_MIB: Final[dict[str, int]] = {
     "kafka": 4096,
     "kafka-connect": 5120,
     "clickhouse": 8192,
+    "clickhouse-keeper": 1024,
 }
-"""Lower bounds of the resource matrix; Connect's row is ours (two thirds of it are heap)."""
+"""Lower bounds of the resource matrix; Connect's and Keeper's rows are ours (most of Connect's is heap)."""
 
 FLOOR_MIB: Final[dict[str, int]] = {
     "postgres-source": 256,
     "kafka": 640,
     "kafka-connect": 896,
     "clickhouse": 1024,
+    "clickhouse-keeper": 256,
 }
 """Below this a part does not start or is killed under its first load."""
 

@@ -1,4 +1,4 @@
-"""ClickHouse on Docker: one node."""
+"""ClickHouse on Docker: one node, and one Keeper where tables are replicated."""
 
 from __future__ import annotations
 
@@ -7,7 +7,7 @@ from dataclasses import dataclass
 import pulumi
 import pulumi_random as random
 
-from components.configs.clickhouse import server_config, users_config
+from components.configs.clickhouse import keeper_config, server_config, users_config
 from components.configs.images import Image
 from components.configs.resources import Memory, memory
 from components.docker.network import Network
@@ -16,15 +16,18 @@ from components.endpoints import Address, ClickHouseEndpoint, Credential
 from components.names import CLICKHOUSE_ADMIN, CLICKHOUSE_READER, Names
 
 PART = "clickhouse"
+KEEPER = "clickhouse-keeper"
+KEEPER_PORT = 9181
 
 
 @dataclass(frozen=True, kw_only=True)
 class ClickHouseArgs:
-    """Image and network of the server."""
+    """Images and network; ``keeper_image`` where tables are replicated."""
 
     names: Names
     image: Image
     network: Network
+    keeper_image: Image | None = None
 
 
 class ClickHouse(pulumi.ComponentResource):
@@ -37,6 +40,7 @@ class ClickHouse(pulumi.ComponentResource):
         super().__init__("cdc:docker:ClickHouse", name, None, opts)
         settings = args.names.settings
         limits = memory(PART, settings.resource_scale)
+        keeper = self._keeper(args)
         admin = self._password("clickhouse-admin")
         reader = self._password("clickhouse-reader")
         container = service(
@@ -49,7 +53,10 @@ class ClickHouse(pulumi.ComponentResource):
                 # Users come from the file below; the official image would add a default user of its own.
                 env={"CLICKHOUSE_SKIP_USER_SETUP": "1"},
                 files=[
-                    File(path="/etc/clickhouse-server/config.d/cdc.xml", content=server_config(limits)),
+                    File(
+                        path="/etc/clickhouse-server/config.d/cdc.xml",
+                        content=server_config(limits, keeper=(KEEPER, KEEPER_PORT) if keeper else None),
+                    ),
                     File(
                         path="/etc/clickhouse-server/users.d/cdc.xml",
                         content=pulumi.Output.all(admin, reader).apply(lambda both: _users(limits, both)),
@@ -59,7 +66,7 @@ class ClickHouse(pulumi.ComponentResource):
                 ports={8123: settings.clickhouse_http_port, 9000: settings.clickhouse_native_port},
                 health=["CMD", "wget", "-q", "-O", "-", "http://127.0.0.1:8123/ping"],
             ),
-            opts=pulumi.ResourceOptions(parent=self),
+            opts=pulumi.ResourceOptions(parent=self, depends_on=keeper),
         )
         self.container_id = container.id
         self.endpoint = ClickHouseEndpoint(
@@ -70,6 +77,24 @@ class ClickHouse(pulumi.ComponentResource):
             reader=Credential(user=CLICKHOUSE_READER, password=reader),
         )
         self.register_outputs({})
+
+    def _keeper(self, args: ClickHouseArgs) -> pulumi.Resource | None:
+        """Coordinates replicated tables; only networks of the stack reach it."""
+        if args.keeper_image is None:
+            return None
+        return service(
+            KEEPER,
+            ServiceArgs(
+                names=args.names,
+                image=args.keeper_image,
+                network=args.network,
+                memory=memory(KEEPER, args.names.settings.resource_scale),
+                files=[File(path="/etc/clickhouse-keeper/keeper_config.xml", content=keeper_config(port=KEEPER_PORT))],
+                volumes={"data": "/var/lib/clickhouse"},
+                health=["CMD", "/bin/bash", "-c", f"exec 3<>/dev/tcp/127.0.0.1/{KEEPER_PORT}"],
+            ),
+            opts=pulumi.ResourceOptions(parent=self),
+        )
 
     def _password(self, name: str) -> pulumi.Output[str]:
         return random.RandomPassword(name, length=32, special=False, opts=pulumi.ResourceOptions(parent=self)).result

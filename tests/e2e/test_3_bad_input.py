@@ -102,6 +102,16 @@ def test_a_connector_paused_outside_is_seen_and_mended(live: Live) -> None:
     live.wait_equal()
 
 
+def test_a_connector_changed_outside_is_seen_and_mended(live: Live) -> None:
+    url = f"{live.connections.connect_url}/connectors/{live.connections.outputs['connectorName']}/config"
+    config = requests.get(url, timeout=30).json()
+    requests.put(url, json={**config, "poll.interval.ms": "999"}, timeout=30).raise_for_status()
+    live.stack.pulumi("refresh", "--yes", "--skip-preview", "--non-interactive")
+    assert live.stack.planned_changes() == ["update pulumi-python:dynamic/cdc:DebeziumConnector"]
+    live.stack.make("up")
+    assert requests.get(url, timeout=30).json()["poll.interval.ms"] == config["poll.interval.ms"]
+
+
 def test_a_connector_deleted_outside_is_made_again_and_goes_on(live: Live) -> None:
     url = f"{live.connections.connect_url}/connectors/{live.connections.outputs['connectorName']}"
     requests.delete(url, timeout=30).raise_for_status()

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+from pathlib import Path
 
 import pytest
 
@@ -157,6 +158,16 @@ def test_an_external_source_is_not_run_here() -> None:
     assert schema.inputs["host"] == "db.example"
     assert schema.inputs["managed"] is False
     assert not [leak for each in external.resources for leak in _leaks(each.inputs, "", each.secrets)]
+
+
+def test_replicated_tables_bring_keeper(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
+    monkeypatch.setattr("components.configs.images.RECORD", tmp_path / "none.json")
+    replicated = deploy("dev", {"replicated": True})
+    containers = replicated.of_type("container:Container")
+    assert set(containers) == CONTAINERS | {"clickhouse-keeper"}
+    assert not containers["clickhouse-keeper"].inputs.get("ports")
+    assert replicated.comes_after(containers["clickhouse"], containers["clickhouse-keeper"])
+    assert replicated.one("ClickHouseSchema").inputs["parameters"]["replicated"] == "Replicated"
 
 
 def _leaks(value: object, path: str, secrets: set[str]) -> list[str]:

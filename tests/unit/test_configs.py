@@ -42,10 +42,12 @@ def test_no_placeholder_is_left_in_any_file() -> None:
         source.pg_hba_conf(),
         kafka.broker_properties(external_port=19092),
         kafka.worker_properties(Names(settings=settings()), bootstrap="kafka:29092", replication=1),
-        clickhouse.server_config(limits),
+        clickhouse.server_config(limits, keeper=("clickhouse-keeper", 9181)),
+        clickhouse.keeper_config(port=9181),
         clickhouse.users_config(limits, admin_password="a", reader_password="b"),
     ]
-    assert len(texts) == len(list(FILES.iterdir()))
+    inside_another = {"clickhouse-replication.xml"}
+    assert len(texts) == len({path.name for path in FILES.iterdir()} - inside_another)
     assert not [text for text in texts if re.search(r"\$\{\w+\}", text)]
 
 
@@ -119,3 +121,21 @@ def test_an_image_of_another_version_is_refused_with_the_cure(tmp_path: Path) ->
     )
     with pytest.raises(SettingsError, match=r"postgres on this host is 16\.15, the settings ask for 16\.3; run `make"):
         images.resolve(settings(postgresVersion="16.3"), record=record)
+
+
+def test_replicated_tables_are_refused_of_a_built_clickhouse(tmp_path: Path) -> None:
+    record = tmp_path / "images.json"
+    entry = {"reference": "cdc/clickhouse:abc", "source": "built", "version": "26.9.0", "requested": "26.3"}
+    record.write_text(json.dumps({"clickhouse": entry}))
+    with pytest.raises(SettingsError, match="the built ClickHouse has no replicated tables"):
+        images.resolve(settings(replicated=True), record=record)
+
+
+def test_keeper_is_named_only_where_tables_are_replicated() -> None:
+    limits = memory("clickhouse", 0.25)
+    plain = ElementTree.fromstring(clickhouse.server_config(limits))
+    replicated = ElementTree.fromstring(clickhouse.server_config(limits, keeper=("clickhouse-keeper", 9181)))
+    assert plain.find("zookeeper") is None
+    assert replicated.findtext("zookeeper/node/host") == "clickhouse-keeper"
+    assert replicated.findtext("macros/shard") == "1"
+    assert ElementTree.fromstring(clickhouse.keeper_config(port=9181)).findtext("keeper_server/tcp_port") == "9181"

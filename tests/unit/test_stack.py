@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import os
+import shutil
 import socket
 import subprocess
 from pathlib import Path
@@ -61,10 +62,26 @@ def test_the_lock_of_a_dead_run_is_removed(stack: Stack) -> None:
 
 
 def test_the_lock_of_a_living_run_is_respected(stack: Stack) -> None:
-    path = lock(stack, os.getpid())
-    with pytest.raises(StackError, match=rf"another run works on stack x \(pid {os.getpid()}"):
-        stack._unlock()
+    program = Path(shutil.copy(shutil.which("sleep") or "", stack.root / "pulumi"))
+    with subprocess.Popen([program, "60"]) as running:
+        path = lock(stack, running.pid)
+        try:
+            with pytest.raises(StackError, match=rf"another run works on stack x \(pid {running.pid}"):
+                stack._unlock()
+        finally:
+            running.kill()
     assert path.exists()
+
+
+def test_a_zombie_and_another_process_with_the_number_hold_no_lock(stack: Stack) -> None:
+    with subprocess.Popen(["true"]) as ended:
+        os.waitid(os.P_PID, ended.pid, os.WEXITED | os.WNOWAIT)
+        path = lock(stack, ended.pid)
+        stack._unlock()
+        assert not path.exists()
+    path.write_text(json.dumps({"pid": os.getpid(), "hostname": socket.gethostname()}))
+    stack._unlock()
+    assert not path.exists()
 
 
 def test_the_lock_of_another_machine_is_respected(stack: Stack) -> None:

@@ -37,6 +37,12 @@ _ENGINE = re.compile(r"\bENGINE\s*=\s*(\w+)", re.I)
 _REPEATABLE = re.compile(
     r"CREATE OR REPLACE (FUNCTION|DICTIONARY)|ALTER TABLE \S+( ON CLUSTER \S+)? MODIFY (TTL|SETTING|COMMENT)", re.I
 )
+_DESTROYS = re.compile(
+    r"(DELETE\b|REPLACE\s+TABLE\b|CREATE\s+OR\s+REPLACE\s+TABLE\b"
+    r"|ALTER\s+TABLE\b.*?\b(DELETE\s+WHERE|DROP\s+(DETACHED\s+)?PART(ITION)?|REPLACE\s+PARTITION|DROP\s+COLUMN"
+    r"|CLEAR\s+COLUMN|MOVE\s+PARTITION|DETACH\s+PART(ITION)?)\b)",
+    re.IGNORECASE | re.DOTALL,
+)
 _HOLDS_NO_DATA = frozenset({"kafka", "null", "distributed", "merge"})
 _HISTORY_COLUMNS = ("version", "name", "statement", "checksum", "rendered", "state", "error", "duration_ms", "owner")
 
@@ -50,6 +56,8 @@ def _meaning(sql: str) -> Meaning:
         return Meaning(kind=Kind.DEFINITION, name=drop["name"], retires=True)
     if re.match(r"(TRUNCATE|DETACH|EXCHANGE|RENAME)\b", text, re.I):
         raise MigrationError("migrations never empty, hide or swap a table; do it by hand after a backup")
+    if _DESTROYS.match(text):
+        raise MigrationError("migrations never delete or replace data; do it by hand after a backup")
     if _REPEATABLE.match(text):
         return Meaning(kind=Kind.REPEATABLE, resumable=True)
     create = _CREATE.match(text)

@@ -45,7 +45,10 @@ class _Observer:
 
 
 def measure(connections: Connections, *, rate: float, seconds: float, patience: float = 60.0) -> Latency:
-    """Insert ``rate`` orders per second for ``seconds``; wait at most ``patience`` s for the last to be visible."""
+    """Insert ``rate`` orders per second for ``seconds``; wait at most ``patience`` s for the last to be visible.
+
+    The rows are deleted at the end.
+    """
     with connections.postgres() as source:
         row = source.execute("SELECT coalesce(max(id), 0) FROM inventory.orders").fetchone()
         observer = _Observer(connections=connections, first_id=int(row[0]) if row else 0)
@@ -68,6 +71,8 @@ def measure(connections: Connections, *, rate: float, seconds: float, patience: 
         time.sleep(0.05)
     observer.stop.set()
     thread.join()
+    with connections.postgres() as source:
+        source.execute("DELETE FROM inventory.orders WHERE id = ANY(%s)", [list(committed)])
     return _summary(committed, observer.seen, elapsed)
 
 

@@ -270,6 +270,9 @@ def run_step(target: MigrationTarget, step: Statement) -> None:
             f"{step} failed: {error}. Statements before it are applied and recorded; "
             f"correct this one (not the ones before it) and start again: it goes on here"
         )
+        # Without an answer nobody knows whether it ran: it stays begun, and the next run asks for a decision.
+        if getattr(error, "code", None) == 0:
+            raise failure from error
         try:
             note("failed", str(error))
         except Exception as second:

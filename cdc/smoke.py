@@ -71,7 +71,7 @@ def _wait(
         if waited > timeout:
             raise NotVisibleError(
                 f"the {change} of order {order} is not visible in ClickHouse after {timeout:.0f} s; it shows {row}. "
-                "See which hop stands still: `make status`"
+                "`make status` shows which part is down; docker logs <part> says why"
             )
         time.sleep(POLL_SECONDS)
 

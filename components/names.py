@@ -5,14 +5,13 @@ from __future__ import annotations
 from dataclasses import dataclass
 from typing import Final
 
+from cdc.source_spec import HEARTBEAT, SCHEMA_CHANGES, SIGNAL
 from components.settings import Settings
 
 ANALYTICS_DATABASE: Final = "analytics"
-PIPELINE_SCHEMA: Final = "cdc"
-"""PostgreSQL schema of the pipeline's own tables: one DROP SCHEMA takes all of it away."""
-HEARTBEAT_TABLE: Final = f"{PIPELINE_SCHEMA}.heartbeat"
-SIGNAL_TABLE: Final = f"{PIPELINE_SCHEMA}.signal"
-DDL_TABLE: Final = f"{PIPELINE_SCHEMA}.schema_changes"
+HEARTBEAT_TABLE: Final = HEARTBEAT
+SIGNAL_TABLE: Final = SIGNAL
+DDL_TABLE: Final = SCHEMA_CHANGES
 
 POSTGRES_ADMIN: Final = "postgres"
 DEBEZIUM_USER: Final = "debezium_user"

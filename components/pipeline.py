@@ -2,13 +2,14 @@
 
 from __future__ import annotations
 
+from pathlib import Path
 from typing import Any
 
 import pulumi
 import pulumi_random as random
 
 from components.configs.connector import ConnectorConfigArgs, connector_config
-from components.configs.images import Image, resolve
+from components.configs.images import Image, container_name, resolve
 from components.docker.clickhouse import ClickHouse, ClickHouseArgs
 from components.docker.kafka import Kafka, KafkaArgs
 from components.docker.kafka_connect import KafkaConnect, KafkaConnectArgs
@@ -20,10 +21,7 @@ from components.providers.clickhouse_schema import ClickHouseSchema, ClickHouseS
 from components.providers.debezium_connector import DebeziumConnector, DebeziumConnectorArgs
 from components.providers.kafka_topics import KafkaTopics, KafkaTopicsArgs
 from components.providers.source_schema import SourceSchema, SourceSchemaArgs
-from components.settings import Settings, SettingsError
-
-CONTAINERS = {"postgres": "postgres-source"}
-"""Containers that are called otherwise than their part."""
+from components.settings import Settings
 
 
 class Pipeline(pulumi.ComponentResource):
@@ -33,12 +31,8 @@ class Pipeline(pulumi.ComponentResource):
 
     def __init__(self, name: str, *, settings: Settings, opts: pulumi.ResourceOptions | None = None) -> None:
         super().__init__("cdc:index:Pipeline", name, None, opts)
-        if settings.platform != "docker":
-            raise SettingsError(
-                f"cdc:platform = {settings.platform!r}: this release deploys to docker only; "
-                "use the dev stack or set platform to docker"
-            )
-        for warning in settings.warnings:
+        settings.require_deployable()
+        for warning in [*settings.warnings, *_tables_without_target(settings)]:
             pulumi.log.warn(warning)
         self._names = Names(settings=settings)
         self._settings = settings
@@ -203,6 +197,16 @@ class Pipeline(pulumi.ComponentResource):
         )
 
 
+def _tables_without_target(settings: Settings) -> list[str]:
+    """Warnings for tables that would reach Kafka and end there."""
+    made = {path.stem.split("_", 1)[1] for path in Path("sql/clickhouse").glob("[0-9]*_*.sql")}
+    return [
+        f"{table} is captured, but no migration in sql/clickhouse brings it into ClickHouse"
+        for table in settings.tables
+        if table.split(".")[1] not in made
+    ]
+
+
 def _outputs(
     names: Names,
     images: dict[str, Image],
@@ -227,5 +231,5 @@ def _outputs(
             part: {"version": image.version, "source": image.source, "reference": image.reference}
             for part, image in images.items()
         },
-        "containers": {CONTAINERS.get(part, part): names.resource(CONTAINERS.get(part, part)) for part in images},
+        "containers": {part: names.resource(container_name(part)) for part in images},
     }

@@ -9,6 +9,7 @@ import json
 import re
 from collections.abc import Mapping
 from difflib import get_close_matches
+from ipaddress import ip_network
 from pathlib import Path
 from typing import Annotated, Any, Literal, Self
 
@@ -61,7 +62,7 @@ class Settings(BaseModel):
     )
     publication: str = Field("debezium_pub", pattern=IDENTIFIER, description="Publication the connector reads")
     slot: str = Field("debezium_slot", pattern=IDENTIFIER, description="Replication slot the connector makes")
-    epoch: int = Field(0, ge=0, le=65535, description="Ranks above the LSN in a row's version; raised after a restore")
+    epoch: int = Field(0, ge=0, le=32767, description="Ranks above the LSN in a row's version; raised after a restore")
     max_slot_wal_keep_mb: int = Field(
         4096, ge=64, description="WAL a stopped connector may hold back before the slot is given up, MiB"
     )
@@ -105,6 +106,21 @@ class Settings(BaseModel):
             raise ValueError("a table is named twice; name each once")
         return tables
 
+    @field_validator("backend_subnet", "frontend_subnet")
+    @classmethod
+    def _subnets_are_networks(cls, subnet: str) -> str:
+        try:
+            return str(ip_network(subnet))
+        except ValueError as error:
+            raise ValueError(f"{error}; an address range such as 172.20.0.0/16 is meant") from None
+
+    @field_validator("debezium_version", "kafka_version", "postgres_version", "clickhouse_version")
+    @classmethod
+    def _versions_start_with_numbers(cls, version: str) -> str:
+        if not re.match(r"^\d+\.\d+", version):
+            raise ValueError("a pinned version such as 16.15 or 3.7.0.Final is meant, not a moving tag")
+        return version
+
     @model_validator(mode="after")
     def _parts_fit(self) -> Self:
         if stray := sorted(set(self.message_keys) - set(self.tables)):
@@ -121,6 +137,8 @@ class Settings(BaseModel):
             )
         if self.platform == "docker" and self.replicated and self.images == "build":
             raise ValueError("replicated true needs Keeper, which only the pulled image has; set images to pull")
+        if ip_network(self.backend_subnet).overlaps(ip_network(self.frontend_subnet)):
+            raise ValueError("backendSubnet and frontendSubnet overlap; give them ranges apart from each other")
         self._ports_differ()
         return self
 
@@ -149,6 +167,14 @@ class Settings(BaseModel):
                 f"a COPY (18 of 19 trials); {versions.DEBEZIUM} lost none. Use it only to reproduce."
             ]
         return []
+
+    def require_deployable(self) -> None:
+        """Raise SettingsError for a platform that this release has no components for."""
+        if self.platform != "docker":
+            raise SettingsError(
+                f"{PROJECT}:platform = {self.platform!r}: this release deploys to docker only; "
+                "use the dev stack or set platform to docker"
+            )
 
     @classmethod
     def from_mapping(cls, values: Mapping[str, Any]) -> Settings:
@@ -190,18 +216,20 @@ def _pulumi_values() -> dict[str, Any]:
         namespace, _, key = full_key.partition(":")
         if namespace != PROJECT:
             continue
-        text = config.get(key)
-        try:
-            values[key] = json.loads(text or "")
-        except json.JSONDecodeError:
-            values[key] = text
-        if isinstance(values[key], float | int) and _wants_text(key):
-            values[key] = text
+        text = config.get(key) or ""
+        values[key] = text if _wants_text(key) else _decoded(text)
     return values
 
 
+def _decoded(text: str) -> Any:  # noqa: ANN401 - whatever the value's JSON holds
+    try:
+        return json.loads(text)
+    except json.JSONDecodeError:
+        return text
+
+
 def _wants_text(key: str) -> bool:
-    """Whether a key's type is text, so that a version such as 16.15 must not become a number."""
+    """Whether a key's type is text: neither the version 16.15 nor the password null is anything else."""
     field = next((f for name, f in Settings.model_fields.items() if key in (name, f.alias)), None)
     return field is not None and field.annotation in (str, SecretStr)
 

@@ -12,7 +12,7 @@ PLUGIN_RANDOM: Final = "4.21.4"
 POSTGRES: Final = "16.15"
 KAFKA: Final = "4.3.1"
 DEBEZIUM: Final = "3.7.0.Final"
-"""Below 3.7 rows are lost when Connect is killed in the middle of a COPY (docs/decisions)."""
+"""Below 3.7 rows are lost when Connect is killed in the middle of a COPY (docs/decisions/0005)."""
 DEBEZIUM_SAFE: Final = (3, 7)
 """The first release line that restarts inside a group of events with one LSN."""
 CLICKHOUSE: Final = "26.3"

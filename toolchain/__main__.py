@@ -33,7 +33,7 @@ def engine_verb(places: Places) -> None:
 def images_verb(places: Places) -> None:
     """Pull or build the image of every part."""
     engine.ensure_engine(places)
-    settings = Settings.from_stack_file(places.root / f"Pulumi.{os.environ.get('STACK', 'dev')}.yaml")
+    settings = Settings.from_stack_file(places.root / f"Pulumi.{os.environ.get('STACK') or 'dev'}.yaml")
     versions = {
         "postgres": settings.postgres_version,
         "kafka": settings.kafka_version,

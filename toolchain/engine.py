@@ -70,8 +70,8 @@ def needs(environ: Mapping[str, str] = os.environ) -> list[debian.Need]:
     return debian.missing([debian.DOCKERD])
 
 
-def ensure_engine(places: Places, environ: Mapping[str, str] = os.environ) -> Part:
-    """Make the engine answer.
+def ensure_engine(places: Places, environ: Mapping[str, str] = os.environ, *, room: bool = True) -> Part:
+    """Make the engine answer, and with ``room`` see that its disk has some.
 
     Raises:
         ToolchainError: it can't be reached, started or installed; says why and what to do.
@@ -86,7 +86,7 @@ def ensure_engine(places: Places, environ: Mapping[str, str] = os.environ) -> Pa
         answer, source = ask(), "started"
         if not answer.version:
             raise ToolchainError(f"the Docker engine was started and doesn't answer: {answer.error}")
-    if Path(answer.data).is_dir():
+    if room and Path(answer.data).is_dir():
         cure = "free some (docker system prune) or move Docker's data-root to a larger disk"
         need_free(Path(answer.data), ENGINE_GIB, purpose="the Docker engine", cure=cure)
     seconds = time.monotonic() - started

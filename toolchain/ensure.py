@@ -39,8 +39,10 @@ def workshop(places: Places, environ: Mapping[str, str] = os.environ) -> Worksho
     return Workshop(places=places, machine=machine, mode=mode, go=go, environ=environ)
 
 
-def ensure(places: Places, environ: Mapping[str, str] = os.environ) -> list[Part]:
+def ensure(places: Places, environ: Mapping[str, str] = os.environ, *, room: bool = True) -> list[Part]:
     """Have engine, CLI and plugins; returns the lines of the closing table.
+
+    Without ``room`` a nearly full disk is no reason to stop: for what makes nothing, or frees space.
 
     Raises:
         ToolchainError: something can't be had here; the message names it and the cure.
@@ -50,7 +52,7 @@ def ensure(places: Places, environ: Mapping[str, str] = os.environ) -> list[Part
     session.ensure_state(places, environ)
     missing_parts = lacking(shop)
     _require_everything(shop, build=bool(missing_parts))
-    parts = [engine.ensure_engine(places, environ)]
+    parts = [engine.ensure_engine(places, environ, room=room)]
     if missing_parts:
         cure = "free some, or set CDC_CACHE to a folder on a larger disk"
         preflight.need_free(places.cache, FREE_GIB, purpose="building Pulumi and its plugins", cure=cure)

@@ -11,17 +11,17 @@ from pathlib import Path
 from typing import Any, Final
 
 from components.settings import Settings
+from toolchain.images import write_atomic
 from toolchain.processes import runs
 
 STACK_LABEL: Final = "cdc.stack"
-DATA_KINDS: Final = (
-    "docker:index/volume:Volume",
-    "random:index/randomPassword:RandomPassword",
-    "random:index/randomId:RandomId",
-)
-"""What a volume needs to be gone on with: itself, the passwords in it, the cluster's id."""
+CONTAINER: Final = "docker:index/container:Container"
+VOLUME: Final = "docker:index/volume:Volume"
+DOCKER_KINDS: Final = {CONTAINER: "container", "docker:index/network:Network": "network", VOLUME: "volume"}
+RANDOM_KINDS: Final = ("random:index/randomPassword:RandomPassword", "random:index/randomId:RandomId")
+"""What a volume needs to be gone on with: the passwords in it, the cluster's id."""
 KEEP_VARIABLE: Final = "CDC_KEEP_DATA"
-"""Tells the providers that a delete is only a pause: connector, slot and publication stay."""
+"""Tells the providers that a delete is only a pause: slot and publication stay."""
 
 
 class StackError(Exception):
@@ -51,7 +51,12 @@ class Stack:
         self._select()
         self._mend()
         self.check_ports()
-        self._pulumi("up", "--yes", "--skip-preview", "--non-interactive", "--suppress-outputs", "--suppress-progress")
+        self.check_volumes()
+        arguments = ["up", "--yes", "--skip-preview", "--non-interactive", "--suppress-outputs", "--suppress-progress"]
+        if down := self._containers_down():
+            self.log(f"not running: {', '.join(down)}; looking at everything anew")
+            arguments.append("--refresh")
+        self._pulumi(*arguments)
 
     def preview(self) -> None:
         """Show what ``up`` would do."""
@@ -67,11 +72,12 @@ class Stack:
         self._mend()
         arguments = ["destroy", "--yes", "--skip-preview", "--non-interactive", "--suppress-progress"]
         if keep_data:
-            for kind in DATA_KINDS:
+            for kind in (VOLUME, *RANDOM_KINDS):
                 arguments += ["--exclude", f"**{kind}**"]
             self._pulumi(*arguments, extra={KEEP_VARIABLE: "1"})
             self.log("volumes and passwords are kept; `make up` goes on with them")
             return
+        self._pulumi("state", "unprotect", "--all", "--yes", capture=True)
         self._pulumi(*arguments)
         self._pulumi("stack", "rm", self.name, "--yes", "--preserve-config", capture=True)
         self._forget_salt()
@@ -98,6 +104,32 @@ class Stack:
         if taken:
             raise StackError("\n".join(["ports on 127.0.0.1 that the stack needs:", *taken]))
 
+    def check_volumes(self) -> None:
+        """Raise StackError when Docker holds a volume of a name that is to be made: it may be somebody's data.
+
+        Docker would hand it over without a word, and `down` would delete it.
+        """
+        prefix, recorded = self.settings().name_prefix, set(self._recorded(VOLUME))
+        names = {f"{prefix}{name}" for name in ("postgres-source-data", "kafka-data", "clickhouse-data")}
+        found = set(self._docker("volume", "ls", "--format", "{{.Name}}").split())
+        if foreign := sorted((names & found) - recorded):
+            raise StackError(
+                f"Docker has volumes that this stack did not make: {', '.join(foreign)}; if nobody needs them, "
+                f"`docker volume rm {' '.join(foreign)}`, else give this stack names of its own: "
+                "`pulumi config set namePrefix <name>-`"
+            )
+
+    def _containers_down(self) -> list[str]:
+        """Containers that the state holds and that do not run."""
+        running = set(self._docker("ps", "--format", "{{.Names}}").split())
+        return sorted(set(self._recorded(CONTAINER)) - running)
+
+    def _recorded(self, kind: str) -> list[str]:
+        """Names of the state's resources of a kind."""
+        deployment = json.loads(self._pulumi("stack", "export", capture=True))["deployment"]
+        resources = deployment.get("resources") or []
+        return [str(each["inputs"]["name"]) for each in resources if each["type"] == kind]
+
     def _published_ports(self) -> set[int]:
         listing = self._docker("ps", "--filter", f"label={STACK_LABEL}={self.name}", "--format", "{{.Ports}}")
         parts = [part for part in listing.replace(",", " ").split() if "->" in part and part.startswith("127.0.0.1:")]
@@ -115,9 +147,10 @@ class Stack:
 
         It stays where the file holds encrypted values, which need it.
         """
-        lines = self.file.read_text().splitlines(keepends=True)
-        if not any("secure:" in line for line in lines):
-            self.file.write_text("".join(line for line in lines if not line.startswith("encryptionsalt:")))
+        text = self.file.read_text()
+        kept = "".join(line for line in text.splitlines(keepends=True) if not line.startswith("encryptionsalt:"))
+        if kept != text and "secure:" not in text:
+            write_atomic(self.file, kept)
 
     def _unlock(self) -> None:
         """Take away the lock of a run that died. Raises StackError when the run that holds it is alive.
@@ -125,12 +158,11 @@ class Stack:
         Refusing here and not later matters: mending takes away what an unfinished run has begun.
         """
         for lock in (self.root / ".local" / "state" / ".pulumi" / "locks").glob(f"**/{self.name}/*.json"):
-            holder = json.loads(lock.read_text() or "{}")
-            pid = int(holder.get("pid", 0))
-            if holder.get("hostname") != socket.gethostname() or runs(pid, "pulumi"):
+            pid, hostname, since = _holder(lock)
+            if hostname not in ("", socket.gethostname()) or runs(pid, "pulumi"):
                 raise StackError(
-                    f"another run works on stack {self.name} (pid {pid} on {holder.get('hostname')}, since "
-                    f"{holder.get('timestamp')}); wait for it, or end it and run this again"
+                    f"another run works on stack {self.name} (pid {pid} on {hostname}, since {since}); wait for it, or "
+                    f"end it and run this again; if it is gone for good: `pulumi cancel --yes --stack {self.name}`"
                 )
             self.log(f"removing the lock of a run that died (pid {pid})")
             lock.unlink()
@@ -138,7 +170,7 @@ class Stack:
     def _mend(self) -> None:
         """After a killed run: remove what was begun and not recorded, so that it can be made anew.
 
-        Containers and networks hold no data; volumes are found again by name and stay.
+        Containers and networks hold no data, and a volume whose making was not recorded has not been used.
         """
         state = json.loads(self._pulumi("stack", "export", capture=True))
         deployment = state["deployment"]
@@ -149,18 +181,19 @@ class Stack:
         recorded = {resource.get("id") for resource in deployment.get("resources", [])}
         for operation in pending:
             resource = operation["resource"]
-            kind = {"docker:index/container:Container": "container", "docker:index/network:Network": "network"}.get(
-                resource["type"]
-            )
+            kind = DOCKER_KINDS.get(resource["type"])
             if operation["type"] == "creating" and kind:
                 self._remove_unrecorded(kind, str(resource["inputs"]["name"]), recorded)
         deployment["pending_operations"] = []
         self._pulumi("stack", "import", capture=True, stdin=json.dumps(state))
 
     def _remove_unrecorded(self, kind: str, name: str, recorded: set[str | None]) -> None:
-        # Asking by exact name: `ls --filter name=` would match parts of names.
-        found = self._docker(kind, "inspect", "--format", "{{.Id}}", name, check=False).strip()
-        if found and found not in recorded:
+        # Asking by exact name: `ls --filter name=` would match parts of names. Without our label it is not ours.
+        labels = ".Config.Labels" if kind == "container" else ".Labels"
+        key = ".Name" if kind == "volume" else ".Id"
+        form = f'{{{{{key}}}}} {{{{with {labels}}}}}{{{{index . "{STACK_LABEL}"}}}}{{{{end}}}}'
+        found, _, owner = self._docker(kind, "inspect", "--format", form, name, check=False).strip().partition(" ")
+        if found and found not in recorded and owner == self.name:
             self.log(f"removing {kind} {name}, begun by the interrupted run")
             self._docker(kind, "rm", *(["--force"] if kind == "container" else []), found)
 
@@ -189,6 +222,15 @@ class Stack:
             shown = f":\n{done.stderr.strip()}" if capture else "; see above"
             raise StackError(f"pulumi {arguments[0]} failed for stack {self.name}{shown}")
         return done.stdout or ""
+
+
+def _holder(lock: Path) -> tuple[int, str, str]:
+    """Process, machine and time that Pulumi wrote into a lock; zeros and blanks for a lock cut off while written."""
+    try:
+        written = json.loads(lock.read_text())
+        return int(written["pid"]), str(written["hostname"]), str(written.get("timestamp", "?"))
+    except (ValueError, KeyError, TypeError):
+        return 0, "", "?"
 
 
 def _free(port: int) -> bool:

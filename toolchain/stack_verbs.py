@@ -30,24 +30,25 @@ def stack_verbs(images: Verb) -> dict[str, Verb]:
         images(places)
         stack.up()
         shown = print_summary(stack.outputs())
-        say(f"stack {stack.name} is up after {time.monotonic() - started:.0f} s")
+        say(f"`up` of stack {stack.name} took {time.monotonic() - started:.0f} s")
         if not shown:
-            raise ToolchainError("the stack is up, but no row reached ClickHouse; see which part is not healthy above")
+            raise ToolchainError("not all of it works: see the health of each part and the first query above")
 
     def down(places: Places) -> None:
         """Remove all that up made; KEEP_DATA=1 keeps volumes and passwords."""
-        ensure(places)
+        ensure(places, room=False)
         _stack(places).down(keep_data=os.environ.get("KEEP_DATA", "") not in ("", "0"))
 
     def preview(places: Places) -> None:
         """Show what up would change."""
         _early(places)
-        ensure(places)
+        ensure(places, room=False)
         _stack(places).preview()
 
     def status(places: Places) -> None:
         """What runs, where, and the first query."""
-        print_summary(_stack(places).outputs())
+        if not print_summary(_stack(places).outputs()):
+            raise ToolchainError(f"stack {_stack_name()} does not deliver; `make up` mends what is down")
 
     def test(places: Places) -> None:
         """Every check that this machine can run."""
@@ -74,8 +75,8 @@ def _pipeline_verb(verb: str) -> Verb:
 
 
 def _early(places: Places) -> None:
-    """Wrong settings are refused before anything is installed, built or pulled."""
-    Stack(name=_stack_name(), root=places.root, environment={}, log=say).settings()
+    """Settings that can't be deployed are refused before anything is installed, built or pulled."""
+    Stack(name=_stack_name(), root=places.root, environment={}, log=say).settings().require_deployable()
 
 
 def _stack(places: Places) -> Stack:

@@ -14,11 +14,13 @@ from cdc.connections import Connections
 
 FIRST_QUERY = "SELECT id, order_date, purchaser, quantity, total_amount, status FROM orders ORDER BY id DESC LIMIT 5"
 ROWS_WITHIN_SECONDS = 60.0
-PART_IMAGES = {"postgres-source": "postgres"}
 
 
 def print_summary(outputs: Mapping[str, Any]) -> bool:
-    """Print the table of parts, the URLs and the first query; False when no row arrived in time."""
+    """Print the table of parts, the URLs and the first query; False when a part is down or no row arrived in time."""
+    if "connectUrl" not in outputs:
+        print("this stack has no outputs yet: bring it up with `make up`")
+        return False
     rows = [("part", "version", "image", "health", "address"), *_parts(outputs)]
     widths = [max(len(row[column]) for row in rows) for column in range(len(rows[0]))]
     print()
@@ -28,19 +30,20 @@ def print_summary(outputs: Mapping[str, Any]) -> bool:
     for name in ("connectUrl", "clickhouseUrl"):
         print(f"{name:<14} {outputs[name]}")
     print(f"{'connector':<14} {outputs['connectorName']}: {outputs.get('connectorState')}")
-    return _first_query(Connections(outputs=outputs))
+    answered = _first_query(Connections(outputs=outputs))
+    return answered and all(row[3] == "healthy" for row in rows[1:])
 
 
 def _parts(outputs: Mapping[str, Any]) -> list[tuple[str, str, str, str, str]]:
     addresses = {
-        "postgres-source": outputs["postgresAddress"],
+        "postgres": outputs["postgresAddress"],
         "kafka": outputs["kafkaBootstrap"],
         "kafka-connect": outputs["connectUrl"],
         "clickhouse": outputs["clickhouseUrl"],
     }
     parts = []
     for part, container in outputs["containers"].items():
-        image = outputs["images"][PART_IMAGES.get(part, part)]
+        image = outputs["images"][part]
         parts.append((part, image["version"], image["source"], _health(container), str(addresses.get(part, ""))))
     return parts
 
@@ -62,7 +65,7 @@ def _first_query(connections: Connections) -> bool:
     while not rows and time.monotonic() < deadline:
         try:
             rows = client.execute(FIRST_QUERY)
-        except clickhouse_errors.Error as error:
+        except (clickhouse_errors.Error, OSError) as error:
             print(f"the first query failed: {error}")
             return False
         if not rows:
@@ -72,5 +75,5 @@ def _first_query(connections: Connections) -> bool:
     for row in rows:
         print("  " + "  ".join(str(value) for value in row))
     if not rows:
-        print(f"  no row within {ROWS_WITHIN_SECONDS:.0f} s; see which hop stands still: `make status`")
+        print(f"  no row within {ROWS_WITHIN_SECONDS:.0f} s; the log of the part that is not healthy says why")
     return bool(rows)

@@ -114,7 +114,7 @@ def _canary(settings: Settings) -> dict[str, str]:
 
 
 def _flow(settings: Settings) -> dict[str, str]:
-    """Batches, exactly-once transactions and patience; figures are from docs/ (measured)."""
+    """Batches, exactly-once transactions and patience; figures come from measuring this chain."""
     return {
         "exactly.once.support": "required",
         "transaction.boundary": "poll",

@@ -23,6 +23,11 @@ class Image:
     version: str
 
 
+def container_name(part: str) -> str:
+    """What the container of a part is called, before the stack's prefix."""
+    return "postgres-source" if part == "postgres" else part
+
+
 def part_versions(settings: Settings) -> dict[str, str]:
     """The parts that ``settings`` asks for, each with its version."""
     parts = {

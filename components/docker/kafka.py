@@ -8,7 +8,7 @@ import pulumi
 import pulumi_random as random
 
 from components.configs.images import Image
-from components.configs.kafka import broker_properties
+from components.configs.kafka import LOGGING_OPTION, LOGGING_PATH, broker_properties, logging_config
 from components.configs.resources import memory
 from components.docker.network import Network
 from components.docker.service import PUBLISHED_ON, File, ServiceArgs, service
@@ -20,7 +20,7 @@ HOME = "/opt/kafka"
 PROPERTIES = "/etc/kafka/cdc/server.properties"
 START = (
     f"{HOME}/bin/kafka-storage.sh format --ignore-formatted --cluster-id=$CLUSTER_ID --config {PROPERTIES}"
-    f" && exec {HOME}/bin/kafka-server-start.sh {PROPERTIES}"
+    f" && {LOGGING_OPTION} exec {HOME}/bin/kafka-server-start.sh {PROPERTIES}"
 )
 """Formats the volume the first time only; the cluster id is the stack's."""
 
@@ -55,6 +55,7 @@ class Kafka(pulumi.ComponentResource):
                 env={"KAFKA_HEAP_OPTS": limits.jvm_options, "LOG_DIR": "/tmp/kafka-logs"},  # noqa: S108 - of the container
                 files=[
                     File(path=PROPERTIES, content=broker_properties(external_port=settings.kafka_port)),
+                    File(path=LOGGING_PATH, content=logging_config()),
                     File(path="/etc/kafka/cdc/cluster-id", content=cluster.b64_url),
                 ],
                 entrypoint=["/bin/bash", "-c", f"CLUSTER_ID=$(cat /etc/kafka/cdc/cluster-id) && {START}"],

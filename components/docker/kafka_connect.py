@@ -7,7 +7,7 @@ from dataclasses import dataclass
 import pulumi
 
 from components.configs.images import Image
-from components.configs.kafka import worker_properties
+from components.configs.kafka import LOGGING_OPTION, LOGGING_PATH, logging_config, worker_properties
 from components.configs.resources import memory
 from components.docker.network import Network
 from components.docker.service import PUBLISHED_ON, File, ServiceArgs, service
@@ -56,6 +56,7 @@ class KafkaConnect(pulumi.ComponentResource):
                 env={"KAFKA_HEAP_OPTS": limits.jvm_options, "LOG_DIR": "/tmp/connect-logs"},  # noqa: S108 - of the container
                 files=[
                     File(path=PROPERTIES, content=properties),
+                    File(path=LOGGING_PATH, content=logging_config()),
                     File(
                         path=SOURCE_SECRET,
                         content=pulumi.Output.format(
@@ -63,7 +64,7 @@ class KafkaConnect(pulumi.ComponentResource):
                         ),
                     ),
                 ],
-                entrypoint=["/kafka/bin/connect-distributed.sh", PROPERTIES],
+                entrypoint=["/bin/bash", "-c", f"{LOGGING_OPTION} exec /kafka/bin/connect-distributed.sh {PROPERTIES}"],
                 ports={8083: settings.connect_port},
                 health=["CMD", "/bin/bash", "-c", HEALTH],
             ),

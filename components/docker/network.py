@@ -21,17 +21,20 @@ class Network(pulumi.ComponentResource):
     def __init__(self, name: str, *, names: Names, opts: pulumi.ResourceOptions | None = None) -> None:
         super().__init__("cdc:docker:Network", name, None, opts)
         settings = names.settings
+        label = docker.NetworkLabelArgs(label="cdc.stack", value=pulumi.get_stack())
         child = pulumi.ResourceOptions(parent=self)
         self.backend = docker.Network(
             "backend",
             name=names.resource("backend"),
             internal=True,
+            labels=[label],
             ipam_configs=[docker.NetworkIpamConfigArgs(subnet=settings.backend_subnet)],
             opts=child,
         )
         self.frontend = docker.Network(
             "frontend",
             name=names.resource("frontend"),
+            labels=[label],
             ipam_configs=[docker.NetworkIpamConfigArgs(subnet=settings.frontend_subnet)],
             opts=child,
         )

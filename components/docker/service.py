@@ -14,6 +14,7 @@ from components.configs.resources import Memory
 from components.docker.network import Network
 from components.names import Names
 
+STACK_LABEL: Final = "cdc.stack"
 PUBLISHED_ON: Final = "127.0.0.1"
 LOG_ROTATION: Final = {"max-size": "10m", "max-file": "3"}
 
@@ -86,7 +87,7 @@ def service(name: str, args: ServiceArgs, *, opts: pulumi.ResourceOptions) -> do
         stop_signal=args.stop_signal,
         destroy_grace_seconds=30,
         labels=[
-            docker.ContainerLabelArgs(label="cdc.stack", value=pulumi.get_stack()),
+            docker.ContainerLabelArgs(label=STACK_LABEL, value=pulumi.get_stack()),
             docker.ContainerLabelArgs(label="cdc.part", value=name),
         ],
         wait=True,
@@ -107,6 +108,8 @@ def _mount(
     volume = docker.Volume(
         f"{name}-{purpose}",
         name=args.names.resource(f"{name}-{purpose}"),
-        opts=pulumi.ResourceOptions(parent=opts.parent),
+        labels=[docker.VolumeLabelArgs(label=STACK_LABEL, value=pulumi.get_stack())],
+        # A changed setting must not take the data with it: only `make down` lifts this.
+        opts=pulumi.ResourceOptions(parent=opts.parent, protect=True),
     )
     return docker.ContainerMountArgs(type="volume", source=volume.name, target=path)

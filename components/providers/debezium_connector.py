@@ -71,9 +71,14 @@ class DebeziumConnectorProvider(base.Provider):
     def delete(self, _id: str, props: dict[str, Any]) -> None:
         """Delete it; slot, topics and stored offsets stay, so that the same connector can go on where it stopped."""
         with base.explained(_title(props)):
-            deadline = base.Deadline(min(60, base.integer(props, "timeout_seconds", 60)))
-            if not ConnectClient(base.text(props, "url"), deadline).delete(base.text(props, "connector")):
-                print(f"connector {base.text(props, 'connector')}: was gone already", flush=True)
+            client = ConnectClient(base.text(props, "url"), base.Deadline(READ_SECONDS))
+            name = base.text(props, "connector")
+            try:
+                if not client.delete(name):
+                    print(f"connector {name}: was gone already", flush=True)
+            except ConnectUnreachableError as error:
+                # What can't be asked must not keep the rest from being removed; its home goes with Kafka's volume.
+                print(f"connector {name}: left in Kafka Connect's own topics, {error}", flush=True)
 
 
 def _ensure(props: Mapping[str, Any]) -> dict[str, Any]:

@@ -1,5 +1,6 @@
 -- Every message that could not become a row: nothing is dropped in silence, and after a fix the raw text can be replayed.
--- A redelivered message has the same topic, partition and offset, so it stays one row (read with FINAL).
+-- A redelivered message has the same place, text and reason, so it stays one row (read with FINAL). The place alone would
+-- not do: a topic that was made anew counts its offsets from 0 again.
 CREATE TABLE IF NOT EXISTS {{database}}.ingest_errors {{on_cluster}}
 (
     topic        LowCardinality(String),
@@ -13,4 +14,4 @@ CREATE TABLE IF NOT EXISTS {{database}}.ingest_errors {{on_cluster}}
     seen_at      DateTime64(3, 'UTC') DEFAULT now64(3, 'UTC')
 )
 ENGINE = {{replicated}}ReplacingMergeTree
-ORDER BY (topic, partition, offset);
+ORDER BY (topic, partition, offset, cityHash64(raw), reason);

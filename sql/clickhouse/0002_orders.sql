@@ -39,7 +39,7 @@ CREATE TABLE IF NOT EXISTS {{database}}.orders_final {{on_cluster}}
     source_ts_ms        Int64 ALIAS toUnixTimestamp64Milli(source_time),
     lsn                 UInt64 CODEC(DoubleDelta, ZSTD),
     tx_id               Nullable(UInt64) CODEC(DoubleDelta, ZSTD),
-    version             UInt128 CODEC(ZSTD) COMMENT '(epoch * 2^64 + lsn) * 4 + rank of the operation',
+    version             UInt128 CODEC(ZSTD) COMMENT 'place in commit order, see orders_mv',
     is_deleted          UInt8 CODEC(T64, ZSTD),
     kafka_partition     UInt32 CODEC(T64, ZSTD),
     kafka_offset        UInt64 CODEC(Delta, ZSTD),
@@ -216,6 +216,8 @@ WITH
 
     -- Rows read by an incremental snapshot have no lsn; where the reader stood is the second of the sequence.
     if(isNull(message.source.lsn), toUInt64OrNull(JSONExtractString(ifNull(message.source.sequence, ''), 2)), message.source.lsn) AS position,
+    -- The commit before this event's transaction: transactions arrive in the order of their commits, not of their LSNs.
+    ifNull(toUInt64OrNull(JSONExtractString(ifNull(message.source.sequence, ''), 1)), 0) AS commit,
 
     -- An unchanged TOAST value that PostgreSQL did not send is no value.
     (text) -> nullIf(text, '__debezium_unavailable_value') AS to_text,
@@ -261,8 +263,12 @@ SELECT
     ifNull(to_time(ifNull(message.source.ts_us, message.source.ts_ms * 1000)), toDateTime64(0, 6, 'UTC')) AS source_time,
     ifNull(position, 0) AS lsn,
     message.source.txId AS tx_id,
-    -- On one LSN the create wins over the delete (a changed message key makes both), and a snapshot's read loses.
-    (bitShiftLeft(toUInt128({{epoch}}), 64) + lsn) * 4 + indexOf(['r', 'd', 'u', 'c'], operation) - 1 AS version,
+    -- From the top: 15 bits epoch, 55 previous commit, 1 whether it is a change, 55 LSN, 2 operation. A snapshot's read
+    -- loses against every transaction that was still open when it read, although that wrote at lower LSNs. On one LSN
+    -- the create wins over the delete: a changed message key makes both.
+    bitShiftLeft(toUInt128({{epoch}}), 113) + bitShiftLeft(toUInt128(commit), 58)
+        + if(operation = 'r', toUInt128(0), bitShiftLeft(toUInt128(1), 57))
+        + toUInt128(lsn) * 4 + indexOf(['r', 'd', 'u', 'c'], operation) - 1 AS version,
     operation = 'd' AS is_deleted,
     _topic AS kafka_topic,
     _partition AS kafka_partition,
@@ -276,6 +282,7 @@ SELECT
         operation = 'm', 'logical decoding message, not a row',
         operation NOT IN ('c', 'u', 'd', 'r'), 'no change event: op is ' || if(isValidJSON(raw), toJSONString(operation), 'missing, the text is not JSON'),
         isNull(position), 'source.lsn is missing',
+        greatest(lsn, commit) >= bitShiftLeft(toUInt64(1), 55), 'source.lsn is beyond 2^55: ' || toString(greatest(lsn, commit)),
         isNull(to_time(ifNull(message.source.ts_us, message.source.ts_ms * 1000))), 'source.ts_us is missing or out of range',
         isNull(id), explain('id', 'Int32', new.id),
         isNull(order_number), explain('order_number', 'text', new.order_number),

@@ -70,7 +70,11 @@ class Stack:
     def planned_changes(self) -> list[str]:
         """What ``pulumi preview`` would change: ``op type`` of each step that is not ``same``."""
         steps = json.loads(self.pulumi("preview", "--json"))["steps"]
-        return [f"{step['op']} {step['urn'].split('::')[-2]}" for step in steps if step["op"] not in ("same", "read")]
+        return [
+            f"{step['op']} {step['urn'].split('::')[-2].split('$')[-1]}"
+            for step in steps
+            if step["op"] not in ("same", "read")
+        ]
 
     def connections(self) -> Connections:
         return Connections(outputs=json.loads(self.pulumi("stack", "output", "--json", "--show-secrets")))

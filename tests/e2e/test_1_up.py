@@ -5,14 +5,16 @@ from __future__ import annotations
 import json
 import time
 
+import requests
+
 from tests.e2e.running import Live, docker
 
 
 def test_up_ends_with_what_runs_and_the_first_rows(live: Live) -> None:
     printed = live.stack.printed[0]
-    for part in ("postgres-source", "kafka", "kafka-connect", "clickhouse"):
+    for part in ("postgres", "kafka", "kafka-connect", "clickhouse"):
         line = next(line for line in printed.splitlines() if line.startswith(f"{part} "))
-        assert "healthy" in line
+        assert "healthy" in line.split()
         assert "127.0.0.1" in line
     assert "SELECT id, order_date" in printed
     live.wait_equal()
@@ -44,7 +46,13 @@ def test_smoke_shows_each_change_arrive(live: Live) -> None:
 def test_no_password_shows(live: Live) -> None:
     """Not in Docker's view of the containers, not in Connect's answers, not in the state file, not in the logs."""
     outputs = live.connections.outputs
-    passwords = [outputs["postgresPassword"], outputs["clickhousePassword"]]
+    resources = json.loads(live.stack.pulumi("stack", "export", "--show-secrets"))["deployment"]["resources"]
+    passwords = [
+        json.loads(each["outputs"]["result"]["plaintext"])
+        for each in resources
+        if each["type"] == "random:index/randomPassword:RandomPassword"
+    ]
+    assert len(passwords) == 4
     assert all(len(password) >= 24 for password in passwords)
     for part in outputs["containers"]:
         shown = docker("inspect", live.container(part)) + docker("logs", live.container(part))
@@ -52,8 +60,11 @@ def test_no_password_shows(live: Live) -> None:
     state = live.stack.pulumi("stack", "export")
     assert not [password for password in passwords if password in state]
     assert "plaintext" not in state
-    config = json.dumps(live.connector())
-    assert not [password for password in passwords if password in config]
+    url = f"{live.connections.connect_url}/connectors/{outputs['connectorName']}"
+    for what in ("config", "tasks", "status"):
+        answer = requests.get(f"{url}/{what}", timeout=30).text
+        assert "inventory" in answer
+        assert not [password for password in passwords if password in answer], what
 
 
 def test_ports_answer_on_loopback_only(live: Live) -> None:

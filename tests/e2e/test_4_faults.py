@@ -7,7 +7,7 @@ import time
 
 import pytest
 
-from tests.e2e.running import Live, eventually
+from tests.e2e.running import Live, docker, eventually
 
 COPIED = 60_000
 RECOVERY_SECONDS = 30
@@ -27,10 +27,10 @@ def _arrived(live: Live, order: int) -> bool:
     return live.analytics("SELECT count() FROM orders WHERE id = %(id)s", {"id": order}) == [(1,)]
 
 
-@pytest.mark.parametrize("part", ["kafka-connect", "kafka", "clickhouse", "postgres-source"])
+@pytest.mark.parametrize("part", ["kafka-connect", "kafka", "clickhouse", "postgres"])
 def test_a_killed_part_comes_back_and_the_rows_with_it(live: Live, part: str) -> None:
     killed = live.kill(part)
-    if part == "postgres-source":
+    if part == "postgres":
         eventually(lambda: bool(live.source("SELECT 1")), 60, "PostgreSQL answers again")
     order = _sentinel(live)
     eventually(lambda: _arrived(live, order), 120, f"a row written after {part} was killed")
@@ -39,6 +39,15 @@ def test_a_killed_part_comes_back_and_the_rows_with_it(live: Live, part: str) ->
     live.wait_healthy(part)
     live.wait_equal(120)
     assert seconds < (RECOVERY_SECONDS if part == "kafka-connect" else 2 * RECOVERY_SECONDS), f"{seconds:.1f} s"
+
+
+def test_a_part_that_was_stopped_is_started_by_up(live: Live) -> None:
+    docker("stop", live.container("kafka-connect"))
+    order = _sentinel(live)
+    printed = live.stack.make("up")
+    assert "not running: e2e-kafka-connect" in printed
+    eventually(lambda: _arrived(live, order), 60, "the row written meanwhile")
+    live.wait_equal()
 
 
 @pytest.mark.parametrize("share", [0.15, 0.5])
@@ -81,6 +90,11 @@ def test_connect_killed_in_the_middle_of_a_copy_loses_nothing(live: Live, share:
     )
     print(f"killed at {arrivals_at_kill[0]} of {COPIED}: all there {seconds:.1f} s later")
     assert counted == expected
+    history = live.analytics(
+        "SELECT count(), uniqExact(id) FROM orders_final FINAL WHERE id > %(base)s AND id <= %(last)s",
+        {"base": base, "last": base + COPIED},
+    )
+    assert history == [(COPIED, COPIED)], "a change is in the history twice, or not at all"
     live.source("DELETE FROM inventory.orders WHERE id > %s", base)
     eventually(lambda: _count_above(live, base) == 0, 120, "the deletes of the COPY's rows")
     live.wait_equal()

@@ -125,7 +125,7 @@ def test_connect_works_under_its_own_group(dev: Deployment) -> None:
 def test_outputs_lead_to_the_running_parts(dev: Deployment) -> None:
     assert dev.outputs["connectUrl"] == "http://127.0.0.1:8083"
     assert dev.outputs["clickhouseUrl"] == "http://127.0.0.1:8123"
-    assert set(dev.outputs["containers"]) == CONTAINERS
+    assert set(dev.outputs["containers"].values()) == CONTAINERS
     assert dev.outputs["connectorState"] == "RUNNING"
 
 

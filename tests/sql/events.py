@@ -88,8 +88,13 @@ def change(
     after: Mapping[str, Any] | None = None,
     offset: int | None = None,
     ts_us: int | None = None,
+    commit: int | None = None,
 ) -> Message:
-    """Return a change event. The commit time follows the LSN (one second each) unless given."""
+    """Return a change event. The commit time follows the LSN (one second each) unless given.
+
+    ``commit`` is the LSN of the commit before: for a change the LSN before unless given, for a read none.
+    """
+    before_it = lsn - 1 if commit is None and op != "r" else commit
     committed = MICROS + lsn * 1_000_000 if ts_us is None else ts_us
     envelope = {
         "before": before,
@@ -101,7 +106,7 @@ def change(
             "ts_ms": committed // 1000,
             "snapshot": "true" if op == "r" else "false",
             "db": "inventory",
-            "sequence": f'["{lsn}","{lsn}"]',
+            "sequence": json.dumps([None if before_it is None else str(before_it), str(lsn)], separators=(",", ":")),
             "ts_us": committed,
             "ts_ns": committed * 1000,
             "schema": "inventory",

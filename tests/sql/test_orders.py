@@ -158,7 +158,7 @@ def test_metadata_of_a_change_is_kept(feed: Feed) -> None:
             1_767_225_610_000,
             10,
             800,
-            10 * 4 + 3,
+            (9 << 58) + (1 << 57) + 10 * 4 + 3,
             2,
             77,
             NEW_YEAR.replace(microsecond=500_000),
@@ -174,6 +174,7 @@ def _without(column: str) -> dict[str, Any]:
     ("message", "reason"),
     [
         (change("c", lsn=1, after=order(id="abc")), "id is not Int32: abc"),
+        (change("c", lsn=2**55, after=order()), f"source.lsn is beyond 2^55: {2**55}"),
         (change("c", lsn=1, after=order(id=2**31)), "id is not Int32: 2147483648"),
         (change("c", lsn=1, after=order(id=1.5)), "id is not Int32: 1.5"),
         (change("c", lsn=1, after=order(id=None)), "id is not Int32: missing"),

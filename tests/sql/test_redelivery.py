@@ -128,18 +128,40 @@ def test_a_snapshot_read_ranks_below_a_change_at_the_same_or_a_later_position(fe
     assert feed.rows("count() FROM @orders") == [(0,)]
 
 
+def test_a_transaction_open_during_a_snapshot_wins_over_what_the_snapshot_read(feed: Feed) -> None:
+    """It wrote at LSN 30, the snapshot read the old row at 50, then it committed: PostgreSQL shows what it wrote."""
+    feed.send(change("r", lsn=50, after=order(quantity=1)))
+    feed.send(change("u", lsn=30, commit=45, before=order(quantity=1), after=order(quantity=2)))
+    assert feed.rows("quantity FROM @orders") == [(2,)]
+
+
+def test_an_incremental_read_wins_over_what_was_committed_before_it_and_loses_to_what_came_after(feed: Feed) -> None:
+    feed.send(change("u", lsn=30, commit=20, before=order(quantity=1), after=order(quantity=2)))
+    feed.send(change("r", lsn=50, commit=45, after=order(quantity=3)))
+    assert feed.rows("quantity FROM @orders") == [(3,)]
+    feed.send(change("u", lsn=40, commit=45, before=order(quantity=3), after=order(quantity=4)))
+    assert feed.rows("quantity FROM @orders") == [(4,)]
+
+
+def test_transactions_rank_by_commit_and_not_by_lsn(feed: Feed) -> None:
+    """Of two rows' changes in one log, the LSNs interleave; of one row's, the commits never do."""
+    feed.send(change("u", lsn=90, commit=60, before=order(), after=order(quantity=5)))
+    feed.send(change("u", lsn=85, commit=95, before=order(quantity=5), after=order(quantity=6)))
+    assert feed.rows("quantity FROM @orders") == [(6,)]
+
+
 def test_a_higher_epoch_wins_over_any_position(own_feed: Feed) -> None:
     feed = own_feed
-    feed.send(change("c", lsn=2**63, after=order(quantity=1)))
+    feed.send(change("c", lsn=2**54, after=order(quantity=1)))
     restate(feed, "orders_mv", epoch="1")
     feed.send(change("u", lsn=5, before=order(), after=order(quantity=2)))
     assert feed.rows("quantity FROM @orders") == [(2,)]
-    assert feed.rows("max(version) FROM @orders_current") == [((2**64 + 5) * 4 + 2,)]
+    assert feed.rows("max(version) FROM @orders_current") == [((1 << 113) + (4 << 58) + (1 << 57) + 5 * 4 + 2,)]
 
 
 def test_positions_up_to_the_last_bit_keep_their_order(feed: Feed) -> None:
-    feed.send(change("u", lsn=2**63 - 1, before=order(), after=order(quantity=2), ts_us=1))
-    feed.send(change("c", lsn=2**63 - 2, after=order(quantity=1), ts_us=2))
+    feed.send(change("u", lsn=2**55 - 1, before=order(), after=order(quantity=2), ts_us=1))
+    feed.send(change("c", lsn=2**55 - 2, after=order(quantity=1), ts_us=2))
     assert feed.rows("quantity FROM @orders") == [(2,)]
 
 

@@ -63,6 +63,12 @@ def test_each_kind_of_statement(sql: str, meaning: Meaning) -> None:
     [
         ("DROP DATABASE a", "never drop a database"),
         ("TRUNCATE TABLE a.t", "never empty, hide or swap"),
+        ("ALTER TABLE a.t DELETE WHERE 1", "never delete or replace data"),
+        ("ALTER TABLE a.t\nDROP PARTITION 202601", "never delete or replace data"),
+        ("ALTER TABLE a.t DROP COLUMN IF EXISTS x", "never delete or replace data"),
+        ("DELETE FROM a.t WHERE 1", "never delete or replace data"),
+        ("REPLACE TABLE a.t (x Int8) ENGINE = Memory", "never delete or replace data"),
+        ("CREATE OR REPLACE TABLE a.t (x Int8) ENGINE = MergeTree ORDER BY x", "never delete or replace data"),
         ("DETACH TABLE a.t", "never empty, hide or swap"),
         ("EXCHANGE TABLES a.t AND a.u", "never empty, hide or swap"),
         ("CREATE MATERIALIZED VIEW a.m ENGINE = MergeTree ORDER BY x AS SELECT 1 AS x", "give it a table with TO"),

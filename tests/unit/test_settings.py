@@ -48,6 +48,9 @@ def test_every_finding_is_reported_at_once() -> None:
         ({"replicated": True, "images": "build"}, "needs Keeper"),
         ({"slot": "Bad-Slot"}, "cdc:slot = 'Bad-Slot'"),
         ({"namePrefix": "no_dash"}, "cdc:namePrefix"),
+        ({"debeziumVersion": "latest"}, "a pinned version"),
+        ({"backendSubnet": "nonsense"}, "cdc:backendSubnet = 'nonsense'"),
+        ({"frontendSubnet": "172.20.8.0/24"}, "backendSubnet and frontendSubnet overlap"),
     ],
 )
 def test_what_does_not_fit_is_refused(values: dict[str, Any], expected: str) -> None:

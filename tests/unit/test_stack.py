@@ -52,7 +52,7 @@ def test_a_port_in_use_is_named_with_its_owner_and_the_cure(stack: Stack) -> Non
             stack.check_ports()
     assert f"port {port} is in use" in str(refused.value)
     assert "pulumi config set kafkaPort <free port>" in str(refused.value)
-    assert "postgresPort" not in str(refused.value)
+    assert f"port {port}" in next(line for line in str(refused.value).splitlines() if "kafkaPort" in line)
 
 
 def test_the_lock_of_a_dead_run_is_removed(stack: Stack) -> None:
@@ -106,3 +106,24 @@ def test_a_failing_pulumi_is_an_error_that_shows_why(stack: Stack) -> None:
     (stack.root / "bin" / "pulumi").write_text("#!/bin/sh\necho 'error: no such backend' >&2\nexit 255\n")
     with pytest.raises(StackError, match=r"pulumi stack failed for stack x(.|\n)*no such backend"):
         stack.exists()
+
+
+def test_a_lock_cut_off_while_written_is_removed(stack: Stack) -> None:
+    path = lock(stack, dead_pid())
+    path.write_text('{"pid": 12')
+    stack._unlock()
+    assert not path.exists()
+
+
+def test_a_volume_that_is_not_ours_is_refused_before_docker_hands_it_over(stack: Stack) -> None:
+    (stack.root / "bin" / "docker").write_text("#!/bin/sh\necho kafka-data\necho others\n")
+    (stack.root / "bin" / "pulumi").write_text("#!/bin/sh\necho '{\"deployment\": {}}'\n")
+    with pytest.raises(StackError, match="did not make: kafka-data;"):
+        stack.check_volumes()
+
+
+def test_a_volume_of_the_stacks_state_is_its_own(stack: Stack) -> None:
+    state = {"deployment": {"resources": [{"type": "docker:index/volume:Volume", "inputs": {"name": "kafka-data"}}]}}
+    (stack.root / "bin" / "docker").write_text("#!/bin/sh\necho kafka-data\n")
+    (stack.root / "bin" / "pulumi").write_text(f"#!/bin/sh\necho '{json.dumps(state)}'\n")
+    stack.check_volumes()

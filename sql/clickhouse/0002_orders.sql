@@ -210,7 +210,9 @@ WITH
 
     -- Debezium makes delete and create of an update that changes the message key. Where that is another column than the
     -- primary key, a changed primary key arrives as one update, and the row under its old key would stay for ever.
-    arrayJoin(if(message.op = 'u' AND message.before.id != message.after.id, ['d', 'c'], [message.op])) AS operation,
+    -- A new key that can't be read splits nothing: the update is quarantined whole.
+    arrayJoin(if(message.op = 'u' AND toInt32OrNull(message.before.id) != toInt32OrNull(message.after.id), ['d', 'c'],
+        [message.op])) AS operation,
     if(operation = 'd', message.before, message.after) AS new,
     if(operation = 'c', JSONExtract('{}', 'Tuple(' || columns || ')'), message.before) AS old,
 

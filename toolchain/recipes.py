@@ -22,7 +22,7 @@ DEFAULT_VERSIONS: Final[Mapping[str, str]] = {
 }
 """The names that a recipe may use in braces, with their pinned values."""
 
-IGNORED: Final = ("__pycache__", ".pytest_cache")
+IGNORED: Final = ("__pycache__", ".pytest_cache", ".mypy_cache", ".ruff_cache")
 
 
 class RecipeError(Exception):

@@ -33,7 +33,7 @@ class GoPart:
     """One program built from a module of ours under toolchain/go."""
 
     name: str
-    """Folder under toolchain/go and in the cache."""
+    """Folder in the cache."""
     title: str
     version: str
     package: str
@@ -41,10 +41,12 @@ class GoPart:
     minutes: float
     """What it took on two cores with nothing cached; only told to the person who waits."""
     linker_flags: str = ""
+    source: str = ""
+    """Folder under toolchain/go, where that isn't called as the part: programs that share a module."""
 
     def module(self, places: Places) -> Path:
         """Folder of go.mod, go.sum and, for the plugins, main.go."""
-        return places.root / "toolchain" / "go" / self.name
+        return places.root / "toolchain" / "go" / (self.source or self.name)
 
 
 def content_hash(part: GoPart, places: Places, machine: Machine) -> str:

@@ -49,7 +49,7 @@ def run_logged(
                 stderr=subprocess.STDOUT,
                 env=env,
                 start_new_session=True,
-                preexec_fn=_end_with_parent,  # noqa: PLW1509 - it only makes one system call
+                preexec_fn=end_with_parent,  # noqa: PLW1509 - it only makes one system call
             )
         except FileNotFoundError as error:
             raise CommandError(f"{what}: the command {command[0]!r} is missing; install it and run again") from error
@@ -70,7 +70,7 @@ def run_logged(
         raise CommandError(f"{what}: {command[0]} ended with code {code}; {cure} (output: {log_file})\n{tail}")
 
 
-def _end_with_parent() -> None:
+def end_with_parent() -> None:
     """In the child: be told to end when this program is killed, so that no build goes on unseen beside the next one."""
     if _LIBC is not None:
         _LIBC.prctl(_PR_SET_PDEATHSIG, signal.SIGTERM)

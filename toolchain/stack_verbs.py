@@ -9,7 +9,9 @@ import time
 from collections.abc import Callable
 
 from toolchain.console import ToolchainError, say
+from toolchain.crds import ensure_crds
 from toolchain.ensure import ensure, pulumi_variables
+from toolchain.kubernetes import ensure_control_plane
 from toolchain.places import Places
 from toolchain.stack import Stack
 from toolchain.summary import print_summary
@@ -54,6 +56,8 @@ def stack_verbs(images: Verb) -> dict[str, Verb]:
         """Every check that this machine can run."""
         ensure(places)
         images(places)
+        ensure_control_plane(places)
+        ensure_crds(places)
         _run(places, [sys.executable, "-m", "pytest", "--durations=15"])
 
     return {"up": up, "down": down, "preview": preview, "status": status, "test": test} | {

@@ -1,0 +1,1 @@
+"""The prod stack's manifests against a real Kubernetes API server."""

@@ -44,13 +44,20 @@ class Connections:
 
     def postgres(self, *, autocommit: bool = True) -> psycopg.Connection[tuple[Any, ...]]:
         """Open a connection to the source database."""
+        return self._postgres("postgres", autocommit=autocommit)
+
+    def application(self) -> psycopg.Connection[tuple[Any, ...]]:
+        """Open a connection to the source as the application that writes there; without such a role as its owner."""
+        return self._postgres("application" if "applicationUser" in self.outputs else "postgres", autocommit=True)
+
+    def _postgres(self, role: str, *, autocommit: bool) -> psycopg.Connection[tuple[Any, ...]]:
         host, port = str(self.outputs["postgresAddress"]).rsplit(":", 1)
         return psycopg.connect(
             host=host,
             port=int(port),
             dbname=self.outputs["postgresDatabase"],
-            user=self.outputs["postgresUser"],
-            password=self.outputs["postgresPassword"],
+            user=self.outputs[f"{role}User"],
+            password=self.outputs[f"{role}Password"],
             autocommit=autocommit,
             connect_timeout=10,
         )

@@ -14,6 +14,7 @@ from components.docker.network import Network
 from components.docker.service import PUBLISHED_ON, File, ServiceArgs, service
 from components.endpoints import Address, ClickHouseEndpoint, Credential
 from components.names import CLICKHOUSE_ADMIN, CLICKHOUSE_READER, OPERATOR_USER, Names
+from components.platform import Part
 
 PART = "clickhouse"
 KEEPER = "clickhouse-keeper"
@@ -30,11 +31,8 @@ class ClickHouseArgs:
     keeper_image: Image | None = None
 
 
-class ClickHouse(pulumi.ComponentResource):
+class ClickHouse(Part[ClickHouseEndpoint]):
     """The analytics server; its schema is the ClickHouseSchema provider's work."""
-
-    endpoint: ClickHouseEndpoint
-    container_id: pulumi.Output[str]
 
     def __init__(self, name: str, *, args: ClickHouseArgs, opts: pulumi.ResourceOptions | None = None) -> None:
         super().__init__("cdc:docker:ClickHouse", name, None, opts)
@@ -69,7 +67,7 @@ class ClickHouse(pulumi.ComponentResource):
             ),
             opts=pulumi.ResourceOptions(parent=self, depends_on=keeper),
         )
-        self.container_id = container.id
+        self.identity = container.id
         self.endpoint = ClickHouseEndpoint(
             http=Address(host=PUBLISHED_ON, port=settings.clickhouse_http_port),
             native=Address(host=PUBLISHED_ON, port=settings.clickhouse_native_port),

@@ -60,7 +60,7 @@ class _View:
 
     def settle(self) -> None:
         """Wait until ClickHouse counts as many orders as PostgreSQL and say how long that took."""
-        with self._connections.application() as source:
+        with self._connections.postgres_application() as source:
             row = source.execute("SELECT count(*) FROM inventory.orders").fetchone()
         expected, started = int(row[0]) if row else 0, time.monotonic()
         while time.monotonic() - started < SETTLED_SECONDS:

@@ -100,7 +100,7 @@ def _connection(connections: Connections, stop: threading.Event, *, again: bool)
     deadline, attempt = Deadline(PATIENCE_SECONDS), 0
     while True:
         try:
-            connection = connections.application()
+            connection = connections.postgres_application()
             shop_source.claim(connection)
             break
         except (psycopg.OperationalError, ShopError) as error:

@@ -40,8 +40,8 @@ def connections(server: Instance) -> Connections:
         outputs={
             "postgresAddress": f"{server.host}:{server.port}",
             "postgresDatabase": name,
-            "postgresUser": "postgres",
-            "postgresPassword": server.password,
+            "applicationUser": "postgres",
+            "applicationPassword": server.password,
         }
     )
 
@@ -53,7 +53,7 @@ def played(connections: Connections, *, seconds: float, rate: float = 300, seed:
 
 
 def rows(connections: Connections, query: str) -> list[tuple[Any, ...]]:
-    with connections.postgres() as connection:
+    with connections.postgres_application() as connection:
         return connection.execute(query.encode()).fetchall()
 
 

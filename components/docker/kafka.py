@@ -14,6 +14,7 @@ from components.docker.network import Network
 from components.docker.service import PUBLISHED_ON, File, ServiceArgs, service
 from components.endpoints import Address, KafkaEndpoint
 from components.names import Names
+from components.platform import Part
 
 PART = "kafka"
 HOME = "/opt/kafka"
@@ -34,11 +35,8 @@ class KafkaArgs:
     network: Network
 
 
-class Kafka(pulumi.ComponentResource):
+class Kafka(Part[KafkaEndpoint]):
     """A KRaft node with one listener for the networks and one for the host."""
-
-    endpoint: KafkaEndpoint
-    container_id: pulumi.Output[str]
 
     def __init__(self, name: str, *, args: KafkaArgs, opts: pulumi.ResourceOptions | None = None) -> None:
         super().__init__("cdc:docker:Kafka", name, None, opts)
@@ -65,7 +63,7 @@ class Kafka(pulumi.ComponentResource):
             ),
             opts=pulumi.ResourceOptions(parent=self),
         )
-        self.container_id = container.id
+        self.identity = container.id
         self.endpoint = KafkaEndpoint(
             inside=Address(host=PART, port=29092),
             outside=Address(host=PUBLISHED_ON, port=settings.kafka_port),

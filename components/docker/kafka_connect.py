@@ -13,6 +13,7 @@ from components.docker.network import Network
 from components.docker.service import PUBLISHED_ON, File, ServiceArgs, service
 from components.endpoints import Address, ConnectEndpoint, Credential, KafkaEndpoint
 from components.names import Names
+from components.platform import Part
 
 PART = "kafka-connect"
 PROPERTIES = "/etc/kafka/cdc/connect-distributed.properties"
@@ -35,11 +36,8 @@ class KafkaConnectArgs:
     source_user: Credential
 
 
-class KafkaConnect(pulumi.ComponentResource):
+class KafkaConnect(Part[ConnectEndpoint]):
     """One Connect worker; connectors are registered by the DebeziumConnector provider."""
-
-    endpoint: ConnectEndpoint
-    container_id: pulumi.Output[str]
 
     def __init__(self, name: str, *, args: KafkaConnectArgs, opts: pulumi.ResourceOptions | None = None) -> None:
         super().__init__("cdc:docker:KafkaConnect", name, None, opts)
@@ -71,7 +69,7 @@ class KafkaConnect(pulumi.ComponentResource):
             # Pulumi does not hand a component's dependencies down to its children.
             opts=pulumi.ResourceOptions(parent=self, depends_on=opts.depends_on if opts else None),
         )
-        self.container_id = container.id
+        self.identity = container.id
         self.endpoint = ConnectEndpoint(
             inside=Address(host=PART, port=8083),
             outside=Address(host=PUBLISHED_ON, port=settings.connect_port),

@@ -56,7 +56,7 @@ MODULES = (
         module="github.com/cloudnative-pg/plugin-barman-cloud",
         version=versions.BARMAN_PLUGIN,
         folder="config/crd/bases",
-        checksum="h1:kpTo7egntRIM15hvo0xtOj07wyjj23jcz/Co0KfzC7s=",
+        checksum="h1:dcEVsozSmdx5p2LbG1hbkWBvr6LXs1xpCsQiJWpo/ew=",
     ),
     ModuleSource(
         operator="cert-manager",

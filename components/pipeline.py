@@ -34,7 +34,6 @@ class Pipeline(pulumi.ComponentResource):
 
     def __init__(self, name: str, *, settings: Settings, opts: pulumi.ResourceOptions | None = None) -> None:
         super().__init__("cdc:index:Pipeline", name, None, opts)
-        settings.require_deployable()
         for warning in [*settings.warnings, *_tables_without_target(settings)]:
             pulumi.log.warn(warning)
         self._names = Names(settings=settings)

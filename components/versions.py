@@ -20,6 +20,8 @@ CLICKHOUSE: Final = "26.3"
 """The pulled server; the built image is chDB, the same engine as a library."""
 CHDB: Final = "26.9.0"
 JMX_EXPORTER: Final = "1.0.1"
+OPERATIONS: Final = "0.1.0"
+"""The image of our own programs (cdc/)."""
 
 UPSTREAM_IMAGES: Final[dict[str, str]] = {
     "postgres": "postgres:{version}",
@@ -38,7 +40,7 @@ CHARTS: Final[dict[str, str]] = {
     "altinity-clickhouse-operator": "0.25.6",
     "kube-prometheus-stack": "88.5.3",
 }
-"""Helm charts of the stack on Kubernetes; CloudNativePG's 0.29.0 installs 1.30.0, the plugin's 0.7.0 installs 0.13.0."""
+"""Helm charts of the stack on Kubernetes; CloudNativePG's 0.29.0 brings 1.30.0, its plugin's 0.7.0 brings 0.13.0."""
 
 CLUSTER_IMAGES: Final[dict[str, str]] = {
     "postgres": "ghcr.io/cloudnative-pg/postgresql:{version}-standard-trixie",

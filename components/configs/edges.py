@@ -1,4 +1,4 @@
-"""Who talks to whom on Kubernetes: the one list from which network policies are made and against which they are tested."""
+"""Who talks to whom on Kubernetes: the list from which network policies are made and against which they are tested."""
 
 from __future__ import annotations
 
@@ -50,7 +50,7 @@ EDGES: Final[tuple[Edge, ...]] = (
     Edge(source="connect", target="connect", ports=(8083,), why="workers pass requests on to their leader"),
     Edge(source="connect", target="api-server", ports=(443, 6443), why="the password is read from its Secret"),
     Edge(source="clickhouse", target="kafka", ports=(9093,), why="Kafka tables consume"),
-    Edge(source="clickhouse", target="clickhouse", ports=(9440, 9010), why="distributed queries; replication"),
+    Edge(source="clickhouse", target="clickhouse", ports=(9440, 9009), why="distributed queries; replication"),
     Edge(source="clickhouse", target="keeper", ports=(2281,), why="coordination of replicated tables"),
     Edge(source="clickhouse", target="object-store", ports=(443,), why="backups"),
     Edge(source="keeper", target="keeper", ports=(9444,), why="Raft"),
@@ -83,7 +83,7 @@ EDGES: Final[tuple[Edge, ...]] = (
     Edge(source="ingress", target="connect", ports=(8083,), why="Pulumi registers the connector"),
     Edge(source="clients", target="postgres", ports=(5432,), why="Pulumi applies source roles; applications"),
     Edge(source="clients", target="clickhouse", ports=(8443, 9440), why="Pulumi applies the schema; analysts"),
-    Edge(source="connect-build", target="internet", ports=(443,), why="Strimzi fetches plugin and base image, and pushes"),
+    Edge(source="connect-build", target="internet", ports=(443,), why="Strimzi fetches the plugin and pushes"),
     Edge(source="connect-build", target="api-server", ports=(443, 6443), why="Strimzi reads the digest it pushed"),
 )
 """All else is refused. Every pod may ask DNS besides."""

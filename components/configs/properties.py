@@ -1,4 +1,4 @@
-"""Java properties and the like as dictionaries: where an operator wants fields, the reviewed files stay the one source."""
+"""Java properties as dictionaries: where an operator wants fields, the reviewed files stay the one source."""
 
 from __future__ import annotations
 

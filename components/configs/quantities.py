@@ -19,7 +19,7 @@ CPU_BOUNDS: Final[dict[str, tuple[float, float]]] = {
     "operator": (0.1, 1),
     "agent": (0.1, 0.5),
 }
-"""Cores, lower and upper bound; rows below ClickHouse's are ours, so that their sum stays within the matrix's monitoring."""
+"""Cores, lower and upper bound. The matrix has no rows for Connect, controllers, Keeper and the small parts: ours."""
 
 SMALL_MIB: Final[dict[str, int]] = {
     "kafka-controller": 2048,
@@ -29,7 +29,7 @@ SMALL_MIB: Final[dict[str, int]] = {
     "operator": 512,
     "agent": 256,
 }
-"""Memory of what the matrix has no row for: `operator` is any operator's pod, `agent` an exporter, a sidecar or a job."""
+"""Memory of what the matrix has no row for; `operator` is any operator's pod, `agent` an exporter, a job, a sidecar."""
 
 
 def resources(part: str, scale: float) -> dict[str, dict[str, str]]:

@@ -22,9 +22,7 @@ CLICKHOUSE_GROUPS: Final = "clickhouse_"
 def kafka_user(user: str, names: Names, namespace: str) -> Manifest:
     """A user that logs in with SCRAM-SHA-512."""
     rights = {CONNECT_USER: _connect, CLICKHOUSE_USER: _clickhouse, OPERATOR_USER: _operator}[user]
-    return named(
-        "KafkaUser", API, user, namespace, labels={"strimzi.io/cluster": KAFKA}, annotations=READY
-    ) | {
+    return named("KafkaUser", API, user, namespace, labels={"strimzi.io/cluster": KAFKA}, annotations=READY) | {
         "spec": {
             "authentication": {"type": "scram-sha-512"},
             "authorization": {"type": "simple", "acls": rights(names)},
@@ -35,7 +33,8 @@ def kafka_user(user: str, names: Names, namespace: str) -> Manifest:
 def _connect(names: Names) -> list[dict[str, Any]]:
     """Exactly-once: one transactional id for the leader's view of the configuration, one for each task."""
     internal = [
-        _acl("topic", topic, ("Read", "Write", "Describe", "DescribeConfigs")) for topic in names.connect_topics.values()
+        _acl("topic", topic, ("Read", "Write", "Describe", "DescribeConfigs"))
+        for topic in names.connect_topics.values()
     ]
     written = [_acl("topic", topic.name, ("Write", "Describe", "DescribeConfigs")) for topic in names.topics()]
     ids = (f"connect-cluster-{CONNECT_GROUP}", f"{CONNECT_GROUP}-{names.settings.connector}-0")

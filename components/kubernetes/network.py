@@ -68,7 +68,11 @@ def priority_class(value: int) -> Manifest:
     """What is evicted last: pods that hold data or move it."""
     manifest = named("PriorityClass", "scheduling.k8s.io/v1", PRIORITY_CLASS, "")
     del manifest["metadata"]["namespace"]
-    return manifest | {"value": value, "globalDefault": False, "description": "Parts of the change data capture pipeline"}
+    return manifest | {
+        "value": value,
+        "globalDefault": False,
+        "description": "Parts of the change data capture pipeline",
+    }
 
 
 def surroundings(names: Names) -> Surroundings:

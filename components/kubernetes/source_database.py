@@ -133,14 +133,14 @@ def _postgresql(settings: Settings) -> dict[str, Any]:
     if _major(settings) >= NATIVE_FAILOVER_SLOTS:
         parameters["sync_replication_slots"] = "on"
     else:
-        # Any of its settings makes the operator load the extension; the names of the standbys' slots are the operator's.
+        # Any of its settings makes the operator load the extension and name the standbys' slots to it.
         parameters |= {"pg_failover_slots.standby_slots_min_confirmed": "1", "pg_failover_slots.worker_nap_time": "5s"}
     block: dict[str, Any] = {
         "parameters": parameters,
         "pg_hba": [f"hostssl {settings.database} streaming_replica all cert", "hostnossl all all all reject"],
     }
     if sync:
-        # required: a commit waits rather than being on one node only, for a failover would take it back from ClickHouse.
+        # required: a commit waits rather than being on one node only. A failover would undo it, but not in ClickHouse.
         block["synchronous"] = {"method": "any", "number": sync, "dataDurability": "required"}
     return block
 

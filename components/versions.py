@@ -8,6 +8,7 @@ PULUMI_PYTHON_HOST: Final = "3.70.0"
 """Last tagged Go module that holds the Python language host; it runs programs for newer CLIs."""
 PLUGIN_DOCKER: Final = "5.2.0"
 PLUGIN_RANDOM: Final = "4.21.4"
+PLUGIN_KUBERNETES: Final = "4.34.2"
 
 KUBERNETES: Final = "1.34.1"
 """API server that the manifests are checked against: the oldest release that the operators below support."""
@@ -29,6 +30,8 @@ CLICKHOUSE: Final = "26.3"
 """The pulled server; the built image is chDB, the same engine as a library."""
 CHDB: Final = "26.9.0"
 JMX_EXPORTER: Final = "1.0.1"
+OPERATIONS: Final = "0.1.0"
+"""The image of our own programs (cdc/)."""
 
 UPSTREAM_IMAGES: Final[dict[str, str]] = {
     "postgres": "postgres:{version}",
@@ -38,3 +41,21 @@ UPSTREAM_IMAGES: Final[dict[str, str]] = {
     "clickhouse-keeper": "clickhouse/clickhouse-keeper:{version}",
 }
 """Where each part is pulled from when a registry answers; ``{version}`` comes from the settings."""
+
+CHARTS: Final[dict[str, str]] = {
+    "cert-manager": "v1.19.1",
+    "strimzi-kafka-operator": "1.2.0",
+    "cloudnative-pg": "0.29.0",
+    "plugin-barman-cloud": "0.7.0",
+    "altinity-clickhouse-operator": "0.25.6",
+    "kube-prometheus-stack": "88.5.3",
+}
+"""Helm charts of the stack on Kubernetes; CloudNativePG's 0.29.0 brings 1.30.0, its plugin's 0.7.0 brings 0.13.0."""
+
+CLUSTER_IMAGES: Final[dict[str, str]] = {
+    "postgres": "ghcr.io/cloudnative-pg/postgresql:{version}-standard-trixie",
+    "kafka": "quay.io/strimzi/kafka:1.2.0-kafka-{version}",
+    "clickhouse": "clickhouse/clickhouse-server:{version}",
+    "clickhouse-keeper": "clickhouse/clickhouse-keeper:{version}",
+}
+"""Images of the parts there: those that the operators expect. The standard PostgreSQL image has pg_failover_slots."""

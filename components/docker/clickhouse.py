@@ -72,6 +72,7 @@ class ClickHouse(Part[ClickHouseEndpoint]):
             http=Address(host=PUBLISHED_ON, port=settings.clickhouse_http_port),
             native=Address(host=PUBLISHED_ON, port=settings.clickhouse_native_port),
             inside_http=Address(host=PART, port=8123),
+            inside_native=Address(host=PART, port=9000),
             admin=Credential(user=CLICKHOUSE_ADMIN, password=admin),
             operator=Credential(user=OPERATOR_USER, password=operator),
             reader=Credential(user=CLICKHOUSE_READER, password=reader),

@@ -22,7 +22,7 @@ PROVIDER_VERSION = "1"
 COMPUTED = ("generated_columns", "server_version", "schema_version", "drift", "retired")
 NAMED = ("host", "port", "database", "admin_user", "debezium_user", "operator_user", "publication", "slot", "tables")
 PASSWORDS = ("admin_password", "debezium_password", "operator_password", "application_password")
-COMPARED = (*NAMED, *PASSWORDS, "application_user", "managed", "triggers", "provider_version")
+COMPARED = (*NAMED, *PASSWORDS, "application_user", "managed", "ca", "triggers", "provider_version")
 RENAMES = {
     "slot": "slot",
     "publication": "publication",
@@ -132,6 +132,7 @@ def _login(props: Mapping[str, Any]) -> Login:
         database=base.text(props, "database"),
         user=base.text(props, "admin_user"),
         password=base.text(props, "admin_password"),
+        ca=base.text(props, "ca", ""),
     )
 
 
@@ -151,7 +152,7 @@ def _report(line: str) -> None:
 class SourceSchemaArgs:
     """Where the source is and what is captured. ``tables`` are ``schema.table``; ``managed`` adds the demo schema,
     whose application logs in as ``application_user``; ``triggers`` holds anything whose change calls for another visit,
-    such as the container's id."""
+    such as the container's id. ``ca`` is the authority, PEM, that the server is verified against."""
 
     host: pulumi.Input[str]
     port: pulumi.Input[int]
@@ -168,6 +169,7 @@ class SourceSchemaArgs:
     managed: pulumi.Input[bool]
     application_user: pulumi.Input[str] | None = None
     application_password: pulumi.Input[str] | None = None
+    ca: pulumi.Input[str] | None = None
     timeout_seconds: pulumi.Input[int] = 300
     triggers: pulumi.Input[list[str]] | None = None
 

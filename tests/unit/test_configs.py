@@ -44,6 +44,7 @@ def test_no_placeholder_is_left_in_any_file() -> None:
         kafka.worker_properties(Names(settings=settings()), bootstrap="kafka:29092", replication=1),
         clickhouse.server_config(limits, keeper=("clickhouse-keeper", 9181)),
         clickhouse.keeper_config(port=9181),
+        render("clickhouse-tls.xml", folder="/etc/cdc/tls"),
         clickhouse.users_config(limits, admin_password="a", operator_password="c", reader_password="b"),
     ]
     inside_another = {"clickhouse-replication.xml"}

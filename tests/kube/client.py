@@ -3,9 +3,8 @@
 from __future__ import annotations
 
 import json
-import re
 import time
-from collections.abc import Iterable, Mapping
+from collections.abc import Mapping
 from dataclasses import dataclass, field
 from typing import Any
 
@@ -67,24 +66,18 @@ class Kubernetes:
         if self.session.get(f"{self.url}/api/v1/namespaces/{name}", timeout=SECONDS).status_code == 404:
             self.apply({"apiVersion": "v1", "kind": "Namespace", "metadata": {"name": name}}, dry_run=False)
 
-    def define(self, texts: Iterable[str]) -> None:
-        """Add custom resource definitions (their YAML goes to the server as it is) and wait until they are served."""
+    def define(self, definitions: Mapping[str, str]) -> None:
+        """Add custom resource definitions (name to YAML, which goes to the server as it is); wait until all serve."""
         end = time.monotonic() + CRD_SECONDS
-        urls = [self._add_definition(text) for text in texts]
-        while urls:
+        base = f"{self.url}/apis/apiextensions.k8s.io/v1/customresourcedefinitions"
+        for name, text in definitions.items():
+            self._patch(f"{base}/{name}", text, f"CustomResourceDefinition {name}", dry_run=False)
+        waiting = set(definitions)
+        while waiting:
             if time.monotonic() > end:
-                raise RefusedError(f"not served after {CRD_SECONDS:.0f} s: {', '.join(urls)}")
-            urls = [url for url in urls if not self._is_served(url)]
+                raise RefusedError(f"not served after {CRD_SECONDS:.0f} s: {', '.join(sorted(waiting))}")
+            waiting = {name for name in waiting if not self._is_served(f"{base}/{name}")}
             time.sleep(0.2)
-
-    def _add_definition(self, text: str) -> str:
-        named = re.search(r"^  name: (\S+)$", text, re.MULTILINE)
-        if not named:
-            raise RefusedError(f"no metadata.name in {text[:200]!r}")
-        name = named.group(1)
-        url = f"{self.url}/apis/apiextensions.k8s.io/v1/customresourcedefinitions/{name}"
-        self._patch(url, text, f"CustomResourceDefinition {name}", dry_run=False)
-        return url
 
     def _is_served(self, url: str) -> bool:
         status = self.session.get(url, timeout=SECONDS).json().get("status", {})

@@ -2,10 +2,12 @@
 
 from __future__ import annotations
 
+import re
 from collections.abc import Iterator
 
 import pytest
 
+from tests.kube import altinity
 from tests.kube.client import Kubernetes
 from tests.kube.control_plane import running
 from toolchain.console import ToolchainError
@@ -32,5 +34,12 @@ def cluster(bare_cluster: Kubernetes) -> Kubernetes:
         files = ensure_crds(Places.of())
     except ToolchainError as error:
         pytest.fail(str(error))
-    bare_cluster.define(file.read_text() for file in files)
+    bare_cluster.define({_name(text): text for text in (file.read_text() for file in files)} | altinity.definitions())
     return bare_cluster
+
+
+def _name(definition: str) -> str:
+    """metadata.name; reading all of these files as YAML takes many seconds."""
+    found = re.search(r"^  name: (\S+)$", definition, re.MULTILINE)
+    assert found, definition[:200]
+    return found.group(1)

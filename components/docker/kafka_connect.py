@@ -6,6 +6,7 @@ from dataclasses import dataclass
 
 import pulumi
 
+from components.configs.connector import PLUGIN
 from components.configs.images import Image
 from components.configs.kafka import LOGGING_OPTION, LOGGING_PATH, logging_config, worker_properties
 from components.configs.resources import memory
@@ -15,6 +16,7 @@ from components.endpoints import Address, ConnectEndpoint, Credential, KafkaEndp
 from components.names import Names
 
 PART = "kafka-connect"
+DEBEZIUM = "/kafka/connect/debezium-connector-postgres"
 PROPERTIES = "/etc/kafka/cdc/connect-distributed.properties"
 SOURCE_SECRET = "/run/secrets/cdc/source.properties"  # noqa: S105 - where it is, not what it is
 HEALTH = (
@@ -57,6 +59,7 @@ class KafkaConnect(pulumi.ComponentResource):
                 files=[
                     File(path=PROPERTIES, content=properties),
                     File(path=LOGGING_PATH, content=logging_config()),
+                    File(path=f"{DEBEZIUM}/{PLUGIN.name}", content=PLUGIN.read_bytes()),
                     File(
                         path=SOURCE_SECRET,
                         content=pulumi.Output.format(

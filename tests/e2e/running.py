@@ -139,6 +139,9 @@ class Live:
         assert not self.analytics("SELECT * FROM ingest_errors"), "messages were quarantined"
         return len(expected)
 
+    def arrived(self, order: int) -> bool:
+        return self.analytics("SELECT count() FROM orders WHERE id = %(id)s", {"id": order}) == [(1,)]
+
     def connector(self) -> dict[str, Any]:
         url = f"{self.connections.connect_url}/connectors/{self.connections.outputs['connectorName']}/status"
         answer: dict[str, Any] = requests.get(url, timeout=10).json()

@@ -60,12 +60,13 @@ class ConnectEndpoint:
 
 @dataclass(frozen=True, kw_only=True)
 class ClickHouseEndpoint:
-    """ClickHouse over HTTP and the native protocol; ``admin`` migrates, ``reader`` queries."""
+    """ClickHouse over HTTP and the native protocol; ``admin`` migrates, ``operator`` checks, ``reader`` queries."""
 
     http: Address
     native: Address
     inside_http: Address
     admin: Credential
+    operator: Credential
     reader: Credential
 
     @property

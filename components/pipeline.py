@@ -19,7 +19,7 @@ from components.endpoints import (
     KafkaEndpoint,
     PostgresEndpoint,
 )
-from components.names import ANALYTICS_DATABASE, DEBEZIUM_USER, Names
+from components.names import ANALYTICS_DATABASE, APPLICATION_USER, DEBEZIUM_USER, OPERATOR_USER, Names
 from components.platform import Part, Platform
 from components.providers.clickhouse_schema import ClickHouseSchema, ClickHouseSchemaArgs
 from components.providers.debezium_connector import DebeziumConnector, DebeziumConnectorArgs
@@ -41,6 +41,8 @@ class Pipeline(pulumi.ComponentResource):
         self._settings = settings
         self._platform: Platform = DockerPlatform(names=self._names, parent=self)
         self._source_user = Credential(user=DEBEZIUM_USER, password=self._password("debezium"))
+        self._operator = Credential(user=OPERATOR_USER, password=self._password("postgres-operator"))
+        self._application = self._application_user()
 
         source, database = self._source()
         kafka = self._platform.kafka()
@@ -52,6 +54,12 @@ class Pipeline(pulumi.ComponentResource):
         connector = self._connector(connect, source, schema, after=[connect, topics, schema])
 
         self.outputs = _outputs(settings, self._platform.images, source, kafka.endpoint, clickhouse.endpoint)
+        self.outputs |= _operator_outputs(self._operator, clickhouse.endpoint)
+        if self._application:
+            self.outputs |= {
+                "applicationUser": self._application.user,
+                "applicationPassword": self._application.password,
+            }
         self.outputs |= {"connectUrl": connect.endpoint.url, "connectorState": connector.state}
         self.outputs |= self._platform.outputs()
         self.register_outputs({})
@@ -61,6 +69,12 @@ class Pipeline(pulumi.ComponentResource):
 
     def _password(self, name: str) -> pulumi.Output[str]:
         return random.RandomPassword(name, length=32, special=False, opts=self._child()).result
+
+    def _application_user(self) -> Credential | None:
+        """Somebody else's database has its own applications."""
+        if self._settings.source != "managed":
+            return None
+        return Credential(user=APPLICATION_USER, password=self._password("application"))
 
     def _source(self) -> tuple[PostgresEndpoint, Part[PostgresEndpoint] | None]:
         settings = self._settings
@@ -86,6 +100,10 @@ class Pipeline(pulumi.ComponentResource):
                 admin_password=source.admin.password,
                 debezium_user=self._source_user.user,
                 debezium_password=self._source_user.password,
+                operator_user=self._operator.user,
+                operator_password=self._operator.password,
+                application_user=self._application.user if self._application else None,
+                application_password=self._application.password if self._application else None,
                 publication=settings.publication,
                 slot=settings.slot,
                 tables=settings.tables,
@@ -189,8 +207,21 @@ def _outputs(
         "postgresUser": source.admin.user,
         "postgresPassword": source.admin.password,
         "connectorName": settings.connector,
+        "topicPrefix": settings.topic_prefix,
+        "tables": settings.tables,
         "images": {
             part: {"version": image.version, "source": image.source, "reference": image.reference}
             for part, image in images.items()
         },
+    }
+
+
+def _operator_outputs(operator: Credential, clickhouse: ClickHouseEndpoint) -> dict[str, Any]:
+    """One name on both sides; ``clickhouseAdmin*`` is for recovery, which takes Kafka tables off and on again."""
+    return {
+        "operatorUser": operator.user,
+        "postgresOperatorPassword": operator.password,
+        "clickhouseOperatorPassword": clickhouse.operator.password,
+        "clickhouseAdminUser": clickhouse.admin.user,
+        "clickhouseAdminPassword": clickhouse.admin.password,
     }

@@ -13,7 +13,7 @@ from components.configs.resources import Memory, memory
 from components.docker.network import Network
 from components.docker.service import PUBLISHED_ON, File, ServiceArgs, service
 from components.endpoints import Address, ClickHouseEndpoint, Credential
-from components.names import CLICKHOUSE_ADMIN, CLICKHOUSE_READER, Names
+from components.names import CLICKHOUSE_ADMIN, CLICKHOUSE_READER, OPERATOR_USER, Names
 from components.platform import Part
 
 PART = "clickhouse"
@@ -40,6 +40,7 @@ class ClickHouse(Part[ClickHouseEndpoint]):
         limits = memory(PART, settings.resource_scale)
         keeper = self._keeper(args)
         admin = self._password("clickhouse-admin")
+        operator = self._password("clickhouse-operator")
         reader = self._password("clickhouse-reader")
         container = service(
             PART,
@@ -57,7 +58,7 @@ class ClickHouse(Part[ClickHouseEndpoint]):
                     ),
                     File(
                         path="/etc/clickhouse-server/users.d/cdc.xml",
-                        content=pulumi.Output.all(admin, reader).apply(lambda both: _users(limits, both)),
+                        content=pulumi.Output.all(admin, operator, reader).apply(lambda each: _users(limits, each)),
                     ),
                 ],
                 volumes={"data": "/var/lib/clickhouse"},
@@ -72,6 +73,7 @@ class ClickHouse(Part[ClickHouseEndpoint]):
             native=Address(host=PUBLISHED_ON, port=settings.clickhouse_native_port),
             inside_http=Address(host=PART, port=8123),
             admin=Credential(user=CLICKHOUSE_ADMIN, password=admin),
+            operator=Credential(user=OPERATOR_USER, password=operator),
             reader=Credential(user=CLICKHOUSE_READER, password=reader),
         )
         self.register_outputs({})
@@ -99,4 +101,5 @@ class ClickHouse(Part[ClickHouseEndpoint]):
 
 
 def _users(limits: Memory, passwords: list[str]) -> str:
-    return users_config(limits, admin_password=passwords[0], reader_password=passwords[1])
+    admin, operator, reader = passwords
+    return users_config(limits, admin_password=admin, operator_password=operator, reader_password=reader)

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import hashlib
 import json
 from pathlib import Path
 
@@ -55,7 +56,10 @@ def test_one_password_per_duty(dev: Deployment) -> None:
     assert set(dev.of_type("RandomPassword")) == {
         "postgres-admin",
         "debezium",
+        "postgres-operator",
+        "application",
         "clickhouse-admin",
+        "clickhouse-operator",
         "clickhouse-reader",
     }
 
@@ -73,7 +77,14 @@ def test_every_password_that_is_handed_on_is_secret(dev: Deployment) -> None:
     for resource in dev.resources:
         leaks = _leaks(resource.inputs, "", resource.secrets)
         assert not leaks, f"{resource.type} {resource.name} holds a password in clear at {leaks}"
-    assert {"postgresPassword", "clickhousePassword"} <= dev.secret_outputs
+    assert {
+        "applicationPassword",
+        "clickhouseAdminPassword",
+        "clickhouseOperatorPassword",
+        "clickhousePassword",
+        "postgresOperatorPassword",
+        "postgresPassword",
+    } == {name for name in dev.secret_outputs if name.endswith("Password")}
 
 
 def test_passwords_are_handed_over_as_read_only_files(dev: Deployment) -> None:
@@ -127,6 +138,28 @@ def test_outputs_lead_to_the_running_parts(dev: Deployment) -> None:
     assert dev.outputs["clickhouseUrl"] == "http://127.0.0.1:8123"
     assert set(dev.outputs["containers"].values()) == CONTAINERS
     assert dev.outputs["connectorState"] == "RUNNING"
+    assert dev.outputs["tables"] == dev.one("SourceSchema").inputs["tables"]
+    assert dev.outputs["topicPrefix"] == dev.one("ClickHouseSchema").inputs["parameters"]["topic_prefix"]
+
+
+def test_the_operator_has_one_name_and_a_password_of_its_own_on_each_side(dev: Deployment) -> None:
+    source = dev.one("SourceSchema").inputs
+    users = next(
+        upload["content"]
+        for upload in dev.of_type("container:Container")["clickhouse"].inputs["uploads"]
+        if upload["file"].endswith("users.d/cdc.xml")
+    )
+    assert dev.outputs["operatorUser"] == source["operator_user"]
+    assert f"<{dev.outputs['operatorUser']}>" in users
+    assert dev.outputs["postgresOperatorPassword"] == source["operator_password"]
+    assert hashlib.sha256(dev.outputs["clickhouseOperatorPassword"].encode()).hexdigest() in users
+    assert dev.outputs["postgresOperatorPassword"] != dev.outputs["clickhouseOperatorPassword"]
+
+
+def test_the_application_writes_to_a_managed_source(dev: Deployment) -> None:
+    source = dev.one("SourceSchema").inputs
+    assert dev.outputs["applicationUser"] == source["application_user"]
+    assert dev.outputs["applicationPassword"] == source["application_password"]
 
 
 def test_settings_reach_the_parts() -> None:
@@ -157,6 +190,8 @@ def test_an_external_source_is_not_run_here() -> None:
     schema = external.one("SourceSchema")
     assert schema.inputs["host"] == "db.example"
     assert schema.inputs["managed"] is False
+    assert not schema.inputs.get("application_user")
+    assert "applicationUser" not in external.outputs
     assert not [leak for each in external.resources for leak in _leaks(each.inputs, "", each.secrets)]
 
 

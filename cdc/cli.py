@@ -6,7 +6,7 @@ import argparse
 import sys
 from collections.abc import Sequence
 
-from cdc import latency, smoke
+from cdc import exporter, latency, smoke
 from cdc.connections import Connections, NoStackError
 
 
@@ -34,7 +34,18 @@ def _parser() -> argparse.ArgumentParser:
     verb.add_argument("--rate", type=float, default=100.0, help="single-row transactions per second")
     verb.add_argument("--seconds", type=float, default=20.0, help="how long to insert")
     verb.set_defaults(run=_latency)
+
+    verb = verbs.add_parser("exporter", help="the pipeline's metrics for Prometheus, until it is ended")
+    verb.add_argument("--port", type=int, default=9117, help="where to serve them")
+    verb.add_argument(
+        "--no-kafka-names", dest="kafka_names", action="store_false", help="leave topics and groups to a Kafka exporter"
+    )
+    verb.set_defaults(run=_exporter)
     return parser
+
+
+def _exporter(connections: Connections, options: argparse.Namespace) -> int:
+    return exporter.serve(connections, port=options.port, kafka_names=options.kafka_names)
 
 
 def _smoke(connections: Connections, options: argparse.Namespace) -> int:

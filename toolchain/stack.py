@@ -93,6 +93,13 @@ class Stack:
         known = json.loads(self._pulumi("stack", "ls", "--json", capture=True) or "[]")
         return self.name in {entry["name"].split("/")[-1] for entry in known}
 
+    def running(self) -> bool:
+        """Whether the stack was brought up and all its containers run."""
+        if not self.exists():
+            return False
+        self._pulumi("stack", "select", self.name, capture=True)
+        return bool(self._recorded(CONTAINER)) and not self._containers_down()
+
     def check_ports(self) -> None:
         """Raise StackError when a port that the stack publishes is taken by something else."""
         ours = self._published_ports()

@@ -35,7 +35,7 @@ def pulled(tmp_path_factory: pytest.TempPathFactory) -> Deployment:
 
 def uploads(deployment: Deployment, container: str) -> dict[str, str]:
     files = deployment.of_type("container:Container")[container].inputs["uploads"]
-    return {file["file"]: file["content"] for file in files}
+    return {file["file"]: file["content"] for file in files if "content" in file}
 
 
 def jobs(deployment: Deployment) -> dict[str, str]:

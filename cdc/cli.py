@@ -9,7 +9,7 @@ from collections.abc import Callable, Sequence
 
 from rich.console import Console
 
-from cdc import demo, doctor, generate, health, latency, smoke, top
+from cdc import demo, doctor, exporter, generate, health, latency, smoke, top
 from cdc.connections import Connections, NoStackError
 from cdc.shop_source import ShopError
 
@@ -38,6 +38,13 @@ def _parser() -> argparse.ArgumentParser:
     verb.add_argument("--rate", type=float, default=100.0, help="single-row transactions per second")
     verb.add_argument("--seconds", type=float, default=20.0, help="how long to insert")
     verb.set_defaults(run=_latency)
+
+    verb = verbs.add_parser("exporter", help="the pipeline's metrics for Prometheus, until it is ended")
+    verb.add_argument("--port", type=int, default=9117, help="where to serve them")
+    verb.add_argument(
+        "--no-kafka-names", dest="kafka_names", action="store_false", help="leave topics and groups to a Kafka exporter"
+    )
+    verb.set_defaults(run=_exporter)
 
     for name, run, text in (
         (
@@ -71,6 +78,10 @@ def _positive(text: str) -> float:
     if not 0 < number < float("inf"):
         raise argparse.ArgumentTypeError(f"{text} is not a number above 0")
     return number
+
+
+def _exporter(connections: Connections, options: argparse.Namespace) -> int:
+    return exporter.serve(connections, port=options.port, kafka_names=options.kafka_names)
 
 
 def _smoke(connections: Connections, options: argparse.Namespace) -> int:

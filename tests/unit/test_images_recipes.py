@@ -1,8 +1,10 @@
 """Recipes: reading, hashing, locks and the placing of artifacts."""
 
+import ast
 import io
 import lzma
 import shutil
+import sys
 import tarfile
 import zipfile
 from pathlib import Path
@@ -159,6 +161,17 @@ def test_our_programs_run_with_the_libraries_they_are_tested_with() -> None:
     for root in group.roots:
         name, version = root.split("==")
         assert named.get(name, version) == version, root
+
+
+def test_everything_that_our_programs_import_is_in_their_image() -> None:
+    (group,) = recipes.load(REAL, "operations", {}).fetches
+    there = {root.split("==")[0].replace("-", "_") for root in group.roots} | {"cdc"} | set(sys.stdlib_module_names)
+    for path in sorted((REAL.parent / "cdc").rglob("*.py")):
+        for node in ast.walk(ast.parse(path.read_text())):
+            named = [alias.name for alias in node.names] if isinstance(node, ast.Import) else []
+            named += [node.module or ""] if isinstance(node, ast.ImportFrom) else []
+            lacking = {name.split(".")[0] for name in named} - there
+            assert not lacking, f"{path}: add {lacking} to images/operations/recipe.toml"
 
 
 def test_kafka_libraries_are_of_the_pinned_version() -> None:

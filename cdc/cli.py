@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import argparse
+import logging
 import sys
 import threading
 from collections.abc import Callable, Sequence
@@ -17,6 +18,8 @@ from cdc.shop_source import ShopError
 def main(arguments: Sequence[str] | None = None) -> int:
     """Run one verb; 0 when it succeeded, 1 when the pipeline failed it, 2 when it could not be asked."""
     options = _parser().parse_args(arguments)
+    # The driver logs every refused connection with a trace; who asked says it in a line.
+    logging.getLogger("clickhouse_driver").setLevel(logging.CRITICAL)
     try:
         connections = Connections.load(options.outputs)
         return int(options.run(connections, options))

@@ -32,13 +32,12 @@ def run(connections: Connections, console: Console) -> Level:
 def screen(findings: list[Finding]) -> Table:
     """The findings by part."""
     table = Table(box=None, pad_edge=False, header_style="bold")
-    for column in ("part", "state", "what was seen", "runbook"):
-        table.add_column(column, overflow="fold")
+    for column in ("part", "state", "what was seen", "docs/runbooks/"):
+        table.add_column(column, overflow="fold", no_wrap=column == "docs/runbooks/")
     for part in PARTS:
         shown = part
         for finding in (each for each in findings if each.part == part):
             mark, style = MARKS[finding.level]
-            runbook = f"docs/runbooks/{finding.runbook}.md" if finding.runbook else ""
-            table.add_row(shown, Text(mark, style=style), Text(finding.text), runbook)
+            table.add_row(shown, Text(mark, style=style), Text(finding.text), finding.runbook)
             shown = ""
     return table

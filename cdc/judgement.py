@@ -106,22 +106,22 @@ def _connector_flows(connector: Status | Away | None, place: Place) -> Iterator[
             runbook="DebeziumConnectorDown",
         )
     else:
-        paused = connector.connector in ("PAUSED", "STOPPED")
-        yield check(
-            Question.FLOWS,
-            part,
-            not connector.running,
-            f"{place.connector} is {connector}",
-            cause=f"somebody set the connector to {connector.connector}" if paused else _trace(connector),
-            command=place.call("PUT", "resume")
-            if paused
-            else place.call("POST", "restart?includeTasks=true&onlyFailed=true"),
-            runbook="ConnectorPaused" if paused else "ConnectorTaskFailed",
-        )
+        cause, command, runbook = _not_running(connector, place)
+        text = f"{place.connector} is {connector}"
+        running = connector.running
+        yield check(Question.FLOWS, part, not running, text, cause=cause, command=command, runbook=runbook)
 
 
-def _trace(connector: Status) -> str:
-    return f"the connector failed:\n{explain(connector.trace)}" if connector.trace else "the connector does not run"
+def _not_running(connector: Status, place: Place) -> tuple[str, str, str]:
+    """Cause, command and runbook of a connector that does not run."""
+    if connector.connector in ("PAUSED", "STOPPED"):
+        cause = f"somebody set the connector to {connector.connector}"
+        return cause, place.call("PUT", "resume"), "ConnectorPaused"
+    if connector.failed:
+        cause = f"the connector failed:\n{explain(connector.trace)}"
+        return cause, place.call("POST", "restart?includeTasks=true&onlyFailed=true"), "ConnectorTaskFailed"
+    cause = "Kafka Connect has just started or shares out its tasks anew; this takes some seconds"
+    return cause, place.logs("kafka-connect"), "DebeziumConnectorDown"
 
 
 def _capture_flows(source: probes.Source, place: Place) -> Iterator[Finding]:

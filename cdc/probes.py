@@ -52,7 +52,7 @@ class Source:
     beat: int
     """The canary's newest beat here."""
     beat_age_seconds: float
-    archived_age_seconds: float | None
+    archived_age_seconds: float | None = None
     """Since the last WAL file was archived; None where nothing is."""
 
 
@@ -265,7 +265,7 @@ class Delivery:
     """Empty while nothing was compared."""
     schema_changes: int | None
     """DDL statements seen; None where they are not carried."""
-    backup_age_seconds: float | None
+    backup_age_seconds: float | None = None
     """Since the last backup that this server made and remembers; None where there is none."""
 
 

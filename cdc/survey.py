@@ -13,7 +13,7 @@ from confluent_kafka import KafkaException
 from confluent_kafka.admin import AdminClient
 
 from cdc import probes
-from cdc.connect import ConnectClient, ConnectError, NoConnectorError, Status
+from cdc.connect import ConnectClient, ConnectError, ConnectUnreachableError, NoConnectorError, Status
 from cdc.connections import Connections
 from cdc.waiting import Deadline
 
@@ -89,5 +89,7 @@ def _asked(probe: Callable[[], T]) -> T | Away:
 
 
 def _one_line(error: Exception) -> str:
+    if isinstance(error, ConnectUnreachableError):
+        return "no answer from its REST API"
     text = error.args[0].str() if isinstance(error, KafkaException) else str(error)
     return text.strip().split("\n", 1)[0].split("Stack trace:", 1)[0][:200] or type(error).__name__

@@ -58,14 +58,14 @@ def frame(looks: list[Look], place: Place) -> Group:
         (f"{place.connector}  ", "bold"), (mark, style), f"  freshness {_freshness(survey)}  {_line(looks)}"
     )
     advice = Text("" if level is Level.OK else "make doctor names the cause", style="dim")
-    return Group(title, _hops(looks), _topics(looks), advice)
+    return Group(title, _hops(looks), _topics(looks), advice, Text())
 
 
 def _hops(looks: list[Look]) -> Table:
     survey = looks[-1].survey
     table = Table(box=None, pad_edge=False, header_style="bold")
     for column in ("hop", "rate", "behind", "state"):
-        table.add_column(column)
+        table.add_column(column, overflow="ellipsis", no_wrap=True)
     table.add_row("PostgreSQL", *_source(looks))
     table.add_row("Kafka Connect", *_connect(looks))
     table.add_row("Kafka", *_kafka(looks))

@@ -3,11 +3,14 @@
 from __future__ import annotations
 
 import argparse
+import logging
 import sys
 import threading
 from collections.abc import Callable, Sequence
 
-from cdc import demo, exporter, generate, latency, smoke
+from rich.console import Console
+
+from cdc import demo, doctor, exporter, generate, health, latency, smoke, top
 from cdc.connections import Connections, NoStackError
 from cdc.shop_source import ShopError
 
@@ -15,6 +18,8 @@ from cdc.shop_source import ShopError
 def main(arguments: Sequence[str] | None = None) -> int:
     """Run one verb; 0 when it succeeded, 1 when the pipeline failed it, 2 when it could not be asked."""
     options = _parser().parse_args(arguments)
+    # The driver logs every refused connection with a trace; who asked says it in a line.
+    logging.getLogger("clickhouse_driver").setLevel(logging.CRITICAL)
     try:
         connections = Connections.load(options.outputs)
         return int(options.run(connections, options))
@@ -57,6 +62,17 @@ def _parser() -> argparse.ArgumentParser:
         verb.add_argument("--seconds", type=_positive, help="how long; without it until Ctrl-C or SIGTERM")
         verb.add_argument("--seed", type=int, help="make the same choices again on the same rows")
         verb.set_defaults(run=run)
+
+    verb = verbs.add_parser("health", help="the daily check: every hop, well (0), with a warning (1) or broken (2)")
+    verb.set_defaults(run=lambda connections, _: health.run(connections, Console()))
+
+    verb = verbs.add_parser("doctor", help="name the likely cause of trouble and the next command")
+    verb.set_defaults(run=lambda connections, _: 0 if doctor.run(connections, Console()) else 1)
+
+    verb = verbs.add_parser("top", help="live view of the hops: rates, lag, freshness, slot, errors")
+    verb.add_argument("--every", type=_positive, default=2.0, help="seconds between looks")
+    verb.add_argument("--count", type=int, help="stop after so many looks; without it at Ctrl-C")
+    verb.set_defaults(run=_top)
     return parser
 
 
@@ -119,4 +135,12 @@ def _played(play: Callable[[threading.Event], generate.Progress]) -> int:
         print(f"generate: {error}", file=sys.stderr)
         return 1
     print(progress.summary())
+    return 0
+
+
+def _top(connections: Connections, options: argparse.Namespace) -> int:
+    try:
+        top.run(connections, Console(), every=options.every, count=options.count)
+    except KeyboardInterrupt:
+        return 0
     return 0

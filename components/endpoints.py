@@ -78,10 +78,11 @@ class ClickHouseEndpoint:
 
 @dataclass(frozen=True, kw_only=True)
 class Watched:
-    """All that is to be watched: the parts, and the operator's user on the source (ClickHouse's is in its endpoint)."""
+    """All that is to be watched: the parts, and who watches the source (ClickHouse has its own)."""
 
     source: PostgresEndpoint
     source_operator: Credential
+    source_reader: Credential
     kafka: KafkaEndpoint
     connect: ConnectEndpoint
     clickhouse: ClickHouseEndpoint

@@ -21,7 +21,7 @@ from components.endpoints import (
     PostgresEndpoint,
     Watched,
 )
-from components.names import ANALYTICS_DATABASE, APPLICATION_USER, DEBEZIUM_USER, OPERATOR_USER, Names
+from components.names import ANALYTICS_DATABASE, APPLICATION_USER, DEBEZIUM_USER, OPERATOR_USER, READER_USER, Names
 from components.platform import Part, Platform
 from components.providers.clickhouse_schema import ClickHouseSchema, ClickHouseSchemaArgs
 from components.providers.debezium_connector import DebeziumConnector, DebeziumConnectorArgs
@@ -44,6 +44,7 @@ class Pipeline(pulumi.ComponentResource):
         self._platform: Platform = DockerPlatform(names=self._names, parent=self)
         self._source_user = Credential(user=DEBEZIUM_USER, password=self._password("debezium"))
         self._operator = Credential(user=OPERATOR_USER, password=self._password("postgres-operator"))
+        self._reader = self._reader_user()
         self._application = self._application_user()
 
         source, database = self._source()
@@ -63,10 +64,11 @@ class Pipeline(pulumi.ComponentResource):
                 "applicationPassword": self._application.password,
             }
         self.outputs |= {"connectUrl": connect.endpoint.url, "connectorState": connector.state}
-        if settings.monitoring:
+        if self._reader:
             watched = Watched(
                 source=source,
                 source_operator=self._operator,
+                source_reader=self._reader,
                 kafka=kafka.endpoint,
                 connect=connect.endpoint,
                 clickhouse=clickhouse.endpoint,
@@ -81,6 +83,12 @@ class Pipeline(pulumi.ComponentResource):
 
     def _password(self, name: str) -> pulumi.Output[str]:
         return random.RandomPassword(name, length=32, special=False, opts=self._child()).result
+
+    def _reader_user(self) -> Credential | None:
+        """Without monitoring nobody reads as this user."""
+        if not self._settings.monitoring:
+            return None
+        return Credential(user=READER_USER, password=self._password("postgres-reader"))
 
     def _application_user(self) -> Credential | None:
         """Somebody else's database has its own applications."""
@@ -114,6 +122,8 @@ class Pipeline(pulumi.ComponentResource):
                 debezium_password=self._source_user.password,
                 operator_user=self._operator.user,
                 operator_password=self._operator.password,
+                reader_user=self._reader.user if self._reader else None,
+                reader_password=self._reader.password if self._reader else None,
                 application_user=self._application.user if self._application else None,
                 application_password=self._application.password if self._application else None,
                 publication=settings.publication,

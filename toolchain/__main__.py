@@ -56,7 +56,7 @@ def env_verb(places: Places) -> None:
     sys.stdout.write(exports(pulumi_variables(places)) + "\n")
 
 
-def doctor_verb(places: Places) -> None:
+def machine_verb(places: Places) -> None:
     """Say what is there and what `ensure` would make; changes nothing."""
     shop = workshop(places)
     answer = engine.ask()
@@ -70,7 +70,7 @@ VERBS: dict[str, Callable[[Places], None]] = {
     "engine": engine_verb,
     "images": images_verb,
     "env": env_verb,
-    "doctor": doctor_verb,
+    "machine": machine_verb,
     **stack_verbs(images_verb),
 }
 

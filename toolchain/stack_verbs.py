@@ -58,12 +58,11 @@ def stack_verbs(images: Verb) -> dict[str, Verb]:
         if not _stack(places).running():
             up(places)
         limits = [("--rate", os.environ.get("DEMO_RATE")), ("--seconds", os.environ.get("DEMO_SECONDS"))]
-        # Ctrl-C is for the demo alone, which ends with its summary.
-        before = signal.signal(signal.SIGINT, lambda *_: None)
-        try:
-            _pipeline(places, "demo", *(word for name, value in limits if value for word in (name, value)))
-        finally:
-            signal.signal(signal.SIGINT, before)
+        _until_interrupted(places, "demo", *(word for name, value in limits if value for word in (name, value)))
+
+    def top(places: Places) -> None:
+        """A live view of the hops, until Ctrl-C."""
+        _until_interrupted(places, "top")
 
     def test(places: Places) -> None:
         """Every check that this machine can run."""
@@ -71,8 +70,8 @@ def stack_verbs(images: Verb) -> dict[str, Verb]:
         images(places)
         _run(places, [sys.executable, "-m", "pytest", "--durations=15"])
 
-    return {"up": up, "down": down, "preview": preview, "status": status, "demo": demo, "test": test} | {
-        verb: _pipeline_verb(verb) for verb in ("smoke", "latency")
+    return {"up": up, "down": down, "preview": preview, "status": status, "demo": demo, "top": top, "test": test} | {
+        verb: _pipeline_verb(verb) for verb in ("smoke", "latency", "health", "doctor")
     }
 
 
@@ -82,6 +81,15 @@ def _pipeline_verb(verb: str) -> Verb:
 
     run.__doc__ = f"`python -m cdc {verb}` on the running stack."
     return run
+
+
+def _until_interrupted(places: Places, *arguments: str) -> None:
+    """`python -m cdc` on the running stack; Ctrl-C is for it alone, so that it ends as it wants to."""
+    before = signal.signal(signal.SIGINT, lambda *_: None)
+    try:
+        _pipeline(places, *arguments)
+    finally:
+        signal.signal(signal.SIGINT, before)
 
 
 def _pipeline(places: Places, *arguments: str) -> None:

@@ -73,6 +73,7 @@ def test_one_password_per_duty(dev: Deployment) -> None:
         "clickhouse-admin",
         "clickhouse-operator",
         "clickhouse-reader",
+        "postgres-reader",
     }
 
 

@@ -36,7 +36,9 @@ class _Observer:
         client = self.connections.clickhouse()
         last = self.first_id
         while not self.stop.is_set():
-            rows = client.execute("SELECT id FROM orders_current WHERE id > %(last)s ORDER BY id", {"last": last})
+            rows = client.execute(
+                "SELECT id FROM orders_current WHERE id > %(last)s ORDER BY id LIMIT 50000", {"last": last}
+            )
             now = time.monotonic()
             for (order,) in rows:
                 self.seen.setdefault(order, now)

@@ -16,7 +16,7 @@ from clickhouse_driver import Client
 
 from cdc import latency
 from cdc.bench import load
-from cdc.bench.load import Show, Throughput
+from cdc.bench.load import FIRST_KEY, Show, Throughput
 from cdc.connections import Connections
 from cdc.latency import Latency
 
@@ -27,8 +27,6 @@ ORDERS: Final = 10_000_000
 LATENCY_SECONDS: Final = 20.0
 RATES: Final = ((100, 1), (1000, 5), (5000, 25))
 """Rows per second, and rows of a transaction."""
-FIRST_KEY: Final = 1_000_000_000
-"""Keys of the orders that are loaded straight into ClickHouse: above all that PostgreSQL gave."""
 QUERIES: Final = {
     "orders: number": "SELECT count() FROM orders",
     "orders: one by key": f"SELECT * FROM orders WHERE id = {FIRST_KEY + 4711}",

@@ -10,7 +10,7 @@ import time
 from collections.abc import Callable, Sequence
 from pathlib import Path
 
-from cdc import demo, generate, latency, smoke
+from cdc import demo, exporter, generate, latency, smoke
 from cdc.bench import load as bench_load
 from cdc.bench import report as bench_report
 from cdc.bench import run as bench_run
@@ -43,6 +43,13 @@ def _parser() -> argparse.ArgumentParser:
     verb.add_argument("--seconds", type=float, default=20.0, help="how long to insert")
     verb.set_defaults(run=_latency)
 
+    verb = verbs.add_parser("exporter", help="the pipeline's metrics for Prometheus, until it is ended")
+    verb.add_argument("--port", type=int, default=9117, help="where to serve them")
+    verb.add_argument(
+        "--no-kafka-names", dest="kafka_names", action="store_false", help="leave topics and groups to a Kafka exporter"
+    )
+    verb.set_defaults(run=_exporter)
+
     for name, run, text in (
         (
             "generate",
@@ -69,6 +76,10 @@ def _positive(text: str) -> float:
     if not 0 < number < float("inf"):
         raise argparse.ArgumentTypeError(f"{text} is not a number above 0")
     return number
+
+
+def _exporter(connections: Connections, options: argparse.Namespace) -> int:
+    return exporter.serve(connections, port=options.port, kafka_names=options.kafka_names)
 
 
 def _smoke(connections: Connections, options: argparse.Namespace) -> int:

@@ -65,6 +65,7 @@ class ClickHouseEndpoint:
     http: Address
     native: Address
     inside_http: Address
+    inside_native: Address
     admin: Credential
     operator: Credential
     reader: Credential
@@ -73,3 +74,14 @@ class ClickHouseEndpoint:
     def url(self) -> str:
         """HTTP address for the operator's machine."""
         return f"http://{self.http}"
+
+
+@dataclass(frozen=True, kw_only=True)
+class Watched:
+    """All that is to be watched: the parts, and the operator's user on the source (ClickHouse's is in its endpoint)."""
+
+    source: PostgresEndpoint
+    source_operator: Credential
+    kafka: KafkaEndpoint
+    connect: ConnectEndpoint
+    clickhouse: ClickHouseEndpoint

@@ -26,7 +26,8 @@ SNAPSHOT_PREFIX: Final = "bench-snapshot"
 SNAPSHOT_SLOT: Final = "bench_snapshot_slot"
 INSERT: Final = (
     "INSERT INTO inventory.orders (purchaser, quantity, product_id, unit_price)"
-    " SELECT c.ids[1 + mod(n, cardinality(c.ids))], 1 + mod(n, 5), p.ids[1 + mod(n, cardinality(p.ids))], 5 + mod(n, 400)"
+    " SELECT c.ids[1 + mod(n, cardinality(c.ids))], 1 + mod(n, 5),"
+    " p.ids[1 + mod(n, cardinality(p.ids))], 5 + mod(n, 400)"
     " FROM generate_series(1, %s) AS n, (SELECT array_agg(id) AS ids FROM inventory.customers) AS c,"
     " (SELECT array_agg(id) AS ids FROM inventory.products) AS p"
 )

@@ -41,6 +41,7 @@ def parameters(database: str, **changed: str) -> dict[str, str]:
         "kafka_consumers": "1",
         "flush_interval_ms": "200",
         "aggregate_seconds": "3600",
+        "orders_everywhere": f"{database}.orders",
         "epoch": "0",
         "history_ttl_days": "36500",
     }

@@ -21,6 +21,7 @@ PARAMETERS = {
     "kafka_consumers": "1",
     "flush_interval_ms": "200",
     "aggregate_seconds": "2",
+    "orders_everywhere": "analytics.orders",
     "epoch": "0",
     "history_ttl_days": "3650",
 }

@@ -4,13 +4,19 @@ from __future__ import annotations
 
 import argparse
 import logging
+import os
 import sys
 import threading
+import time
 from collections.abc import Callable, Sequence
+from pathlib import Path
 
 from rich.console import Console
 
 from cdc import demo, doctor, exporter, generate, health, latency, smoke, top
+from cdc.bench import load as bench_load
+from cdc.bench import report as bench_report
+from cdc.bench import run as bench_run
 from cdc.connections import Connections, NoStackError
 from cdc.shop_source import ShopError
 
@@ -73,6 +79,10 @@ def _parser() -> argparse.ArgumentParser:
     verb.add_argument("--every", type=_positive, default=2.0, help="seconds between looks")
     verb.add_argument("--count", type=int, help="stop after so many looks; without it at Ctrl-C")
     verb.set_defaults(run=_top)
+    verb = verbs.add_parser("bench", help="measure throughput, latency, queries and memory; leaves millions of rows")
+    verb.add_argument("--scale", type=_positive, default=1.0, help="share of the full size; 0.01 for a trial")
+    verb.add_argument("--write", type=Path, help="page whose marked part becomes the figures")
+    verb.set_defaults(run=_bench)
     return parser
 
 
@@ -143,4 +153,22 @@ def _top(connections: Connections, options: argparse.Namespace) -> int:
         top.run(connections, Console(), every=options.every, count=options.count)
     except KeyboardInterrupt:
         return 0
+    return 0
+
+
+def _bench(connections: Connections, options: argparse.Namespace) -> int:
+    started, before = time.monotonic(), os.getloadavg()[0]
+    try:
+        results = bench_run.run(
+            connections,
+            scale=options.scale,
+            show=lambda line: print(f"{time.monotonic() - started:6.0f} s  {line}", flush=True),
+        )
+        text = bench_report.render(results, connections, (before, os.getloadavg()[0]))
+        print(text)
+        if options.write:
+            bench_report.write(options.write, text)
+    except bench_load.BenchError as error:
+        print(f"bench: {error}", file=sys.stderr)
+        return 1
     return 0

@@ -6,7 +6,7 @@ import argparse
 import sys
 from collections.abc import Sequence
 
-from cdc import latency, smoke
+from cdc import add_table, latency, smoke
 from cdc.connections import Connections, NoStackError
 
 
@@ -34,6 +34,12 @@ def _parser() -> argparse.ArgumentParser:
     verb.add_argument("--rate", type=float, default=100.0, help="single-row transactions per second")
     verb.add_argument("--seconds", type=float, default=20.0, help="how long to insert")
     verb.set_defaults(run=_latency)
+
+    verb = verbs.add_parser("add-table", help="write a table's ClickHouse migration from the live catalog, for review")
+    verb.add_argument("table", help="schema.table")
+    verb.add_argument("--number", type=int, help="number of the file (default: the next free one)")
+    verb.add_argument("--without", action="append", default=[], metavar="COLUMN", help="leave a column out")
+    verb.set_defaults(run=add_table.run)
     return parser
 
 

@@ -14,6 +14,8 @@ from urllib.parse import urlsplit
 import psycopg
 from clickhouse_driver import Client
 
+Postgres = psycopg.Connection[tuple[Any, ...]]
+
 
 class NoStackError(Exception):
     """There are no outputs to read; the message says how to get them."""
@@ -42,31 +44,62 @@ class Connections:
             raise NoStackError("this stack has no outputs yet: bring it up with `make up`")
         return cls(outputs=outputs)
 
-    def postgres(self, *, autocommit: bool = True) -> psycopg.Connection[tuple[Any, ...]]:
-        """Open a connection to the source database."""
-        host, port = str(self.outputs["postgresAddress"]).rsplit(":", 1)
+    def postgres(self, *, autocommit: bool = True) -> Postgres:
+        """Open a connection to the source as its admin."""
+        return self._postgres("postgresUser", "postgresPassword", autocommit=autocommit)
+
+    def postgres_operator(self, *, autocommit: bool = True) -> Postgres:
+        """Open a connection to the source that reads captured tables and ``cdc``, and sends signals."""
+        return self._postgres("operatorUser", "postgresOperatorPassword", autocommit=autocommit)
+
+    def postgres_application(self, *, autocommit: bool = True) -> Postgres:
+        """Open a connection that writes rows as the shop does; NoStackError where the source is not ours."""
+        if "applicationUser" not in self.outputs:
+            raise NoStackError("the source of this stack is external: write to it with an application of its own")
+        return self._postgres("applicationUser", "applicationPassword", autocommit=autocommit)
+
+    def clickhouse(self) -> Client:
+        """Open a client of ClickHouse that only reads what the pipeline delivers."""
+        return self._clickhouse("clickhouseUser", "clickhousePassword")
+
+    def clickhouse_operator(self, *, timeout: float = 300.0) -> Client:
+        """Open a client that reads data and system tables, and inserts; a call may take ``timeout`` seconds."""
+        return self._clickhouse("operatorUser", "clickhouseOperatorPassword", timeout=timeout)
+
+    def clickhouse_admin(self) -> Client:
+        """Open a client that may do everything; for recovery, which takes Kafka tables off and on again."""
+        return self._clickhouse("clickhouseAdminUser", "clickhouseAdminPassword")
+
+    def _postgres(self, user: str, password: str, *, autocommit: bool) -> Postgres:
+        host, port = str(self._output("postgresAddress")).rsplit(":", 1)
         return psycopg.connect(
             host=host,
             port=int(port),
-            dbname=self.outputs["postgresDatabase"],
-            user=self.outputs["postgresUser"],
-            password=self.outputs["postgresPassword"],
+            dbname=self._output("postgresDatabase"),
+            user=self._output(user),
+            password=self._output(password),
             autocommit=autocommit,
             connect_timeout=10,
         )
 
-    def clickhouse(self) -> Client:
-        """Open a reading client of ClickHouse."""
-        address = str(self.outputs["clickhouseNativeAddress"])
-        host, port = address.rsplit(":", 1)
+    def _clickhouse(self, user: str, password: str, *, timeout: float = 300.0) -> Client:
+        host, port = str(self._output("clickhouseNativeAddress")).rsplit(":", 1)
         return Client(
             host=host,
             port=int(port),
-            user=self.outputs["clickhouseUser"],
-            password=self.outputs["clickhousePassword"],
-            database=self.outputs["clickhouseDatabase"],
+            user=self._output(user),
+            password=self._output(password),
+            database=self._output("clickhouseDatabase"),
             connect_timeout=10,
+            send_receive_timeout=timeout,
         )
+
+    def _output(self, name: str) -> Any:  # noqa: ANN401 - outputs are JSON
+        if name not in self.outputs:
+            raise NoStackError(
+                f"the stack's outputs have no {name}: run `make up` again, it was made by an older release"
+            )
+        return self.outputs[name]
 
     @property
     def connect_url(self) -> str:

@@ -49,7 +49,7 @@ def measure(connections: Connections, *, rate: float, seconds: float, patience: 
 
     The rows are deleted at the end.
     """
-    with connections.postgres() as source:
+    with connections.postgres_application() as source:
         row = source.execute("SELECT coalesce(max(id), 0) FROM inventory.orders").fetchone()
         observer = _Observer(connections=connections, first_id=int(row[0]) if row else 0)
         thread = threading.Thread(target=observer.run, daemon=True)
@@ -71,7 +71,7 @@ def measure(connections: Connections, *, rate: float, seconds: float, patience: 
         time.sleep(0.05)
     observer.stop.set()
     thread.join()
-    with connections.postgres() as source:
+    with connections.postgres_application() as source:
         source.execute("DELETE FROM inventory.orders WHERE id = ANY(%s)", [list(committed)])
     return _summary(committed, observer.seen, elapsed)
 

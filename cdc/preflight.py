@@ -122,7 +122,9 @@ def _rights(connection: Connection, spec: SourceSpec) -> Iterator[Finding]:
     if is_super:
         return
     if not makes_roles:
-        yield _error(f"{user} may not create roles, {spec.user} can't be made", f'ALTER ROLE "{user}" CREATEROLE;')
+        yield _error(
+            f"{user} may not create roles, {spec.roles[0].name} can't be made", f'ALTER ROLE "{user}" CREATEROLE;'
+        )
     if not on_database:
         yield _error(
             f"{user} may not create a schema or a publication in {spec.database}",
@@ -215,21 +217,16 @@ def _key_cure(table: str, unique: str | None, has_id: bool) -> str:
 
 
 def _role(connection: Connection, spec: SourceSpec) -> Iterator[Finding]:
-    found = rows(
-        connection,
-        "SELECT rolsuper, shobj_description(oid, 'pg_authid') FROM pg_roles WHERE rolname = %s",
-        spec.user,
-    )
-    if not found:
-        return
-    is_super, comment = found[0]
-    if is_super:
-        yield _error(f"the role {spec.user} is a superuser", f'ALTER ROLE "{spec.user}" NOSUPERUSER; or drop it.')
-    if comment != spec.mark:
-        yield _error(
-            f"the role {spec.user} exists and is not this pipeline's (its password and rights would be replaced)",
-            f"Drop it, or hand it over: COMMENT ON ROLE \"{spec.user}\" IS '{spec.mark}';",
-        )
+    names = [role.name for role in spec.roles]
+    query = "SELECT rolname, rolsuper, shobj_description(oid, 'pg_authid') FROM pg_roles WHERE rolname = ANY (%s)"
+    for name, is_super, comment in rows(connection, query, names):
+        if is_super:
+            yield _error(f"the role {name} is a superuser", f'ALTER ROLE "{name}" NOSUPERUSER; or drop it.')
+        if comment != spec.mark:
+            yield _error(
+                f"the role {name} exists and is not this pipeline's (its password and rights would be replaced)",
+                f"Drop it, or hand it over: COMMENT ON ROLE \"{name}\" IS '{spec.mark}';",
+            )
 
 
 def _publication(connection: Connection, spec: SourceSpec) -> Iterator[Finding]:

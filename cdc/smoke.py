@@ -36,7 +36,7 @@ def run(connections: Connections, *, timeout: float = 60.0) -> list[Step]:
     """
     client = connections.clickhouse()
     try:
-        with connections.postgres() as source:
+        with connections.postgres_application() as source:
             order = _scalar(
                 source.execute(
                     "INSERT INTO inventory.orders (purchaser, quantity, product_id, unit_price)"

@@ -5,38 +5,18 @@ Every step looks before it acts, so that a second run changes nothing and takes 
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator
+from collections.abc import Iterator
 from dataclasses import replace
 
 import psycopg
 from psycopg import sql
 
-from cdc.postgres import (
-    Connection,
-    PostgresError,
-    rows,
-    scram_verifier,
-    table_identifier,
-    value,
-    verifier_matches,
-)
+from cdc import source_roles
+from cdc.postgres import Connection, PostgresError, rows, table_identifier, value
 from cdc.preflight import may_create_event_triggers
-from cdc.source_spec import EVENT_TRIGGERS, PIPELINE_SCHEMA, PIPELINE_TABLES, SourceSpec
+from cdc.source_spec import EVENT_TRIGGERS, PIPELINE_SCHEMA, PIPELINE_TABLES, Report, SourceSpec
 from cdc.waiting import Deadline
 
-Report = Callable[[str], None]
-
-PRIVILEGES_QUERY = """
-SELECT 'schema', n.nspname::text, a.privilege_type
-  FROM pg_namespace n, aclexplode(n.nspacl) a WHERE a.grantee = %s::regrole
-UNION ALL
-SELECT 'table', n.nspname || '.' || c.relname, a.privilege_type
-  FROM pg_class c JOIN pg_namespace n ON n.oid = c.relnamespace, aclexplode(c.relacl) a
- WHERE a.grantee = %s::regrole AND c.relkind IN ('r', 'p', 'v', 'm', 'f')
-UNION ALL
-SELECT 'database', d.datname::text, a.privilege_type
-  FROM pg_database d, aclexplode(d.datacl) a WHERE a.grantee = %s::regrole AND d.datname = current_database()
-"""
 PUBLICATION_QUERY = """
 SELECT pubinsert AND pubupdate AND pubdelete AND pubtruncate AND pubviaroot,
        ARRAY(SELECT n.nspname || '.' || c.relname
@@ -55,16 +35,14 @@ WITH RECURSIVE member AS (
       JOIN pg_class c ON c.oid = i.inhrelid AND c.relispartition JOIN pg_namespace n ON n.oid = c.relnamespace)
 SELECT name FROM member WHERE relreplident <> 'f' AND relkind IN ('r', 'p') ORDER BY name
 """
-Privilege = tuple[str, str, str]
 
 
 def apply(connection: Connection, spec: SourceSpec, report: Report) -> None:
-    """Make role, grants, replica identity, publication and DDL triggers as ``spec`` says. One line to ``report``
+    """Make roles, grants, replica identity, publication and DDL triggers as ``spec`` says. One line to ``report``
     for each thing that was changed; raises PostgresError or psycopg errors."""
     with connection.transaction():
         _apply_schemas(connection, spec)
-        _apply_role(connection, spec, report)
-        _apply_privileges(connection, spec, report)
+        source_roles.apply(connection, spec, report)
     # One table at a time: a lock that can't be had in time must not undo the others.
     for table in _without_full_identity(connection, spec):
         connection.execute(sql.SQL("ALTER TABLE {} REPLICA IDENTITY FULL").format(table_identifier(table)))
@@ -84,14 +62,7 @@ def _drift(connection: Connection, spec: SourceSpec) -> Iterator[str]:
     if gone:
         yield f"table {', '.join(sorted(gone))} is missing"
         return
-    if flaw := _role_flaw(connection, spec):
-        yield f"role {spec.user} {flaw}"
-        return
-    actual, wanted = _privileges(connection, spec), _wanted_privileges(spec)
-    for kind, name, privilege in sorted(wanted - actual):
-        yield f"{spec.user} lacks {privilege} on {kind} {name}"
-    for kind, name, privilege in sorted(actual - wanted):
-        yield f"{spec.user} has {privilege} on {kind} {name}, which it does not need"
+    yield from source_roles.drift(connection, spec)
     yield from (f"{table} is not REPLICA IDENTITY FULL" for table in _without_full_identity(connection, spec))
     found = rows(connection, PUBLICATION_QUERY, spec.publication)
     if not found:
@@ -111,7 +82,7 @@ def retire(connection: Connection, spec: SourceSpec, names: list[str], report: R
     remaining = []
     for entry in names:
         kind, _, name = entry.partition(":")
-        if name in (spec.slot, spec.publication, spec.user):
+        if name in (spec.slot, spec.publication, *(role.name for role in spec.roles)):
             continue
         if kind == "slot":
             try:
@@ -121,19 +92,20 @@ def retire(connection: Connection, spec: SourceSpec, names: list[str], report: R
         elif kind == "publication":
             _drop_publication(connection, replace(spec, publication=name), report)
         elif kind == "role":
-            _drop_role(connection, replace(spec, user=name), report)
+            source_roles.drop(connection, name, spec.mark, report)
     return remaining
 
 
 def remove(connection: Connection, spec: SourceSpec, deadline: Deadline, report: Report) -> None:
-    """Take the pipeline out: triggers, publication, slot, role. User tables, their replica identity and the schema
+    """Take the pipeline out: triggers, publication, slot, roles. User tables, their replica identity and the schema
     ``cdc`` with its history stay. Raises PostgresError when the slot is still in use at the deadline."""
     for name in EVENT_TRIGGERS:
         if may_create_event_triggers(connection):
             connection.execute(sql.SQL("DROP EVENT TRIGGER IF EXISTS {}").format(sql.Identifier(name)))
     _drop_publication(connection, spec, report)
     _drop_slot(connection, spec, deadline, report)
-    _drop_role(connection, spec, report)
+    for role in spec.roles:
+        source_roles.drop(connection, role.name, spec.mark, report)
 
 
 def _apply_schemas(connection: Connection, spec: SourceSpec) -> None:
@@ -146,88 +118,6 @@ def _apply_schemas(connection: Connection, spec: SourceSpec) -> None:
         "INSERT INTO cdc.captured_schemas SELECT unnest(%s::text[]) ON CONFLICT DO NOTHING",
         [list(spec.schemas)],
     )
-
-
-def _role_flaw(connection: Connection, spec: SourceSpec) -> str | None:
-    """What is wrong with the role; None when it is as wanted."""
-    found = rows(
-        connection,
-        "SELECT rolcanlogin, rolreplication OR EXISTS (SELECT FROM pg_roles cloud WHERE cloud.rolname ="
-        " 'rds_replication' AND pg_has_role(own.oid, cloud.oid, 'MEMBER')) FROM pg_roles own WHERE rolname = %s",
-        spec.user,
-    )
-    if not found:
-        return "is missing"
-    if not all(found[0]):
-        return "may not log in and replicate"
-    if value(connection, "SELECT has_table_privilege('pg_authid', 'SELECT')"):
-        stored = value(connection, "SELECT rolpassword FROM pg_authid WHERE rolname = %s", spec.user)
-        if not verifier_matches(stored, spec.password):
-            return "has another password"
-    return None
-
-
-def _apply_role(connection: Connection, spec: SourceSpec, report: Report) -> None:
-    flaw = _role_flaw(connection, spec)
-    can_verify = value(connection, "SELECT has_table_privilege('pg_authid', 'SELECT')")
-    if flaw is None and can_verify:
-        return
-    role = sql.Identifier(spec.user)
-    if flaw == "is missing":
-        connection.execute(sql.SQL("CREATE ROLE {}").format(role))
-        connection.execute(sql.SQL("COMMENT ON ROLE {} IS {}").format(role, sql.Literal(spec.mark)))
-    # A verifier, not the password: this statement may end up in the server's log.
-    verifier = sql.Literal(scram_verifier(connection, spec.user, spec.password))
-    connection.execute(sql.SQL("ALTER ROLE {} LOGIN PASSWORD {}").format(role, verifier))
-    if value(connection, "SELECT NOT rolreplication FROM pg_roles WHERE rolname = %s", spec.user):
-        _allow_replication(connection, role)
-    if flaw is not None:
-        report(f"role {spec.user} {flaw}: mended")
-
-
-def _allow_replication(connection: Connection, role: sql.Identifier) -> None:
-    try:
-        with connection.transaction():
-            connection.execute(sql.SQL("ALTER ROLE {} REPLICATION").format(role))
-    except psycopg.errors.InsufficientPrivilege as error:
-        # Amazon keeps the attribute to itself and lends it through a role.
-        if not value(connection, "SELECT to_regrole('rds_replication')"):
-            raise PostgresError(
-                f"the admin may not make a role that replicates ({error.diag.message_primary}). "
-                "ALTER ROLE <admin> REPLICATION; as a superuser, or use a superuser as admin."
-            ) from None
-        connection.execute(sql.SQL("GRANT rds_replication TO {}").format(role))
-
-
-def _wanted_privileges(spec: SourceSpec) -> set[Privilege]:
-    return (
-        {("database", spec.database, "CONNECT")}
-        | {("schema", name, "USAGE") for name in (*spec.schemas, PIPELINE_SCHEMA)}
-        | {("table", table, "SELECT") for table in spec.tables}
-        | {("table", table, right) for table, rights in PIPELINE_TABLES.items() for right in rights}
-    )
-
-
-def _privileges(connection: Connection, spec: SourceSpec) -> set[Privilege]:
-    quoted = value(connection, "SELECT quote_ident(%s)", spec.user)
-    return {(row[0], row[1], row[2]) for row in rows(connection, PRIVILEGES_QUERY, quoted, quoted, quoted)}
-
-
-def _change_privilege(connection: Connection, spec: SourceSpec, privilege: Privilege, *, grant: bool) -> None:
-    kind, name, right = privilege
-    target = table_identifier(name) if kind == "table" else sql.Identifier(name)
-    # Kind and right come from our own list or the catalog's fixed words, never from a user.
-    template = f"GRANT {right} ON {kind} {{}} TO {{}}" if grant else f"REVOKE {right} ON {kind} {{}} FROM {{}} CASCADE"
-    connection.execute(sql.SQL(template).format(target, sql.Identifier(spec.user)))
-
-
-def _apply_privileges(connection: Connection, spec: SourceSpec, report: Report) -> None:
-    actual, wanted = _privileges(connection, spec), _wanted_privileges(spec)
-    for privilege in sorted(actual - wanted):
-        _change_privilege(connection, spec, privilege, grant=False)
-        report(f"{spec.user}: {privilege[2]} on {privilege[1]} revoked")
-    for privilege in sorted(wanted - actual):
-        _change_privilege(connection, spec, privilege, grant=True)
 
 
 def _without_full_identity(connection: Connection, spec: SourceSpec) -> list[str]:
@@ -309,18 +199,3 @@ def _drop_slot(connection: Connection, spec: SourceSpec, deadline: Deadline, rep
             )
         deadline.pause(attempt)
         attempt += 1
-
-
-def _drop_role(connection: Connection, spec: SourceSpec, report: Report) -> None:
-    query = "SELECT shobj_description(oid, 'pg_authid') FROM pg_roles WHERE rolname = %s"
-    if value(connection, query, spec.user) != spec.mark:
-        return
-    for privilege in sorted(_privileges(connection, spec)):
-        _change_privilege(connection, spec, privilege, grant=False)
-    try:
-        connection.execute(sql.SQL("DROP ROLE {}").format(sql.Identifier(spec.user)))
-        report(f"role {spec.user} dropped")
-    except psycopg.errors.DependentObjectsStillExist as error:
-        # It was given rights elsewhere, by hand: a role that can't log in is harmless and easily found.
-        connection.execute(sql.SQL("ALTER ROLE {} NOLOGIN").format(sql.Identifier(spec.user)))
-        report(f"role {spec.user} kept without login, other objects depend on it: {error.diag.message_detail}")

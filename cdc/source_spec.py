@@ -2,8 +2,13 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from dataclasses import dataclass, field
+from enum import Enum
 from typing import Literal
+
+Report = Callable[[str], None]
+"""Takes one line about something that was done."""
 
 PIPELINE_SCHEMA = "cdc"
 HEARTBEAT, SIGNAL, SCHEMA_CHANGES = "cdc.heartbeat", "cdc.signal", "cdc.schema_changes"
@@ -16,13 +21,32 @@ PIPELINE_TABLES = {
 EVENT_TRIGGERS = {"cdc_ddl_command_end": "ddl_command_end", "cdc_sql_drop": "sql_drop"}
 
 
+class Duty(Enum):
+    """What a role is for; its rights follow from it."""
+
+    CAPTURE = "capture"
+    """Debezium: replicates, reads the captured tables, writes heartbeat and watermarks."""
+    OPERATE = "operate"
+    """Whoever watches and checks the pipeline: reads the captured tables and ``cdc``, sends signals."""
+    APPLICATION = "application"
+    """Writes rows as the shop would; only where the source is ours."""
+
+
+@dataclass(frozen=True, kw_only=True)
+class Role:
+    """A role that can log in, with one duty."""
+
+    name: str
+    password: str = field(repr=False)
+    duty: Duty
+
+
 @dataclass(frozen=True, kw_only=True)
 class SourceSpec:
-    """Desired state of one source. ``tables`` are the captured ones, ``schema.table``."""
+    """Desired state of one source. ``tables`` are the captured ones, ``schema.table``; ``roles`` one of each duty."""
 
     database: str
-    user: str
-    password: str = field(repr=False)
+    roles: tuple[Role, ...]
     publication: str
     slot: str
     tables: tuple[str, ...]

@@ -60,15 +60,28 @@ class ConnectEndpoint:
 
 @dataclass(frozen=True, kw_only=True)
 class ClickHouseEndpoint:
-    """ClickHouse over HTTP and the native protocol; ``admin`` migrates, ``reader`` queries."""
+    """ClickHouse over HTTP and the native protocol; ``admin`` migrates, ``operator`` checks, ``reader`` queries."""
 
     http: Address
     native: Address
     inside_http: Address
+    inside_native: Address
     admin: Credential
+    operator: Credential
     reader: Credential
 
     @property
     def url(self) -> str:
         """HTTP address for the operator's machine."""
         return f"http://{self.http}"
+
+
+@dataclass(frozen=True, kw_only=True)
+class Watched:
+    """All that is to be watched: the parts, and the operator's user on the source (ClickHouse's is in its endpoint)."""
+
+    source: PostgresEndpoint
+    source_operator: Credential
+    kafka: KafkaEndpoint
+    connect: ConnectEndpoint
+    clickhouse: ClickHouseEndpoint

@@ -15,6 +15,10 @@ DDL_TABLE: Final = SCHEMA_CHANGES
 
 POSTGRES_ADMIN: Final = "postgres"
 DEBEZIUM_USER: Final = "debezium_user"
+OPERATOR_USER: Final = "cdc_operator"
+"""Watches, checks and heals; the same name in PostgreSQL and in ClickHouse, with a password of its own in each."""
+APPLICATION_USER: Final = "shop"
+"""Writes to a managed source as an application would."""
 CLICKHOUSE_ADMIN: Final = "cdc_admin"
 CLICKHOUSE_READER: Final = "analytics_user"
 

@@ -9,17 +9,22 @@ import pulumi
 import pulumi_random as random
 
 from components.configs.connector import ConnectorConfigArgs, connector_config
-from components.configs.images import Image, container_name, resolve
-from components.docker.clickhouse import ClickHouse, ClickHouseArgs
-from components.docker.kafka import Kafka, KafkaArgs
-from components.docker.kafka_connect import KafkaConnect, KafkaConnectArgs
-from components.docker.network import Network
-from components.docker.source_database import SourceDatabase, SourceDatabaseArgs
-from components.endpoints import Address, ClickHouseEndpoint, Credential, KafkaEndpoint, PostgresEndpoint
-from components.names import ANALYTICS_DATABASE, DEBEZIUM_USER, Names
+from components.configs.images import Image, containers
+from components.configs.readme import readme
+from components.docker.platform import DockerPlatform
+from components.endpoints import (
+    Address,
+    ClickHouseEndpoint,
+    ConnectEndpoint,
+    Credential,
+    KafkaEndpoint,
+    PostgresEndpoint,
+    Watched,
+)
+from components.names import ANALYTICS_DATABASE, APPLICATION_USER, DEBEZIUM_USER, OPERATOR_USER, Names
+from components.platform import Part, Platform
 from components.providers.clickhouse_schema import ClickHouseSchema, ClickHouseSchemaArgs
 from components.providers.debezium_connector import DebeziumConnector, DebeziumConnectorArgs
-from components.providers.kafka_topics import KafkaTopics, KafkaTopicsArgs
 from components.providers.source_schema import SourceSchema, SourceSchemaArgs
 from components.settings import Settings
 
@@ -36,44 +41,39 @@ class Pipeline(pulumi.ComponentResource):
             pulumi.log.warn(warning)
         self._names = Names(settings=settings)
         self._settings = settings
-        self._images = resolve(settings)
-        self._network = Network("network", names=self._names, opts=self._child())
+        self._platform: Platform = DockerPlatform(names=self._names, parent=self)
         self._source_user = Credential(user=DEBEZIUM_USER, password=self._password("debezium"))
+        self._operator = Credential(user=OPERATOR_USER, password=self._password("postgres-operator"))
+        self._application = self._application_user()
 
         source, database = self._source()
-        kafka = Kafka(
-            "kafka",
-            args=KafkaArgs(names=self._names, image=self._images["kafka"], network=self._network),
-            opts=self._child(),
-        )
-        connect = KafkaConnect(
-            "kafka-connect",
-            args=KafkaConnectArgs(
-                names=self._names,
-                image=self._images["kafka-connect"],
-                network=self._network,
-                kafka=kafka.endpoint,
-                source_user=self._source_user,
-            ),
-            opts=self._child(after=[kafka]),
-        )
-        clickhouse = ClickHouse(
-            "clickhouse",
-            args=ClickHouseArgs(
-                names=self._names,
-                image=self._images["clickhouse"],
-                network=self._network,
-                keeper_image=self._images.get("clickhouse-keeper"),
-            ),
-            opts=self._child(),
-        )
-        topics = self._topics(kafka)
+        kafka = self._platform.kafka()
+        connect = self._platform.kafka_connect(kafka, self._source_user)
+        clickhouse = self._platform.clickhouse(kafka)
+        topics = self._platform.topics(kafka)
         schema = self._source_schema(source, database)
         self._clickhouse_schema(clickhouse, kafka.endpoint, topics)
         connector = self._connector(connect, source, schema, after=[connect, topics, schema])
 
-        self.outputs = _outputs(self._names, self._images, source, kafka.endpoint, clickhouse.endpoint)
+        self.outputs = _outputs(settings, self._platform.images, source, kafka.endpoint, clickhouse.endpoint)
+        self.outputs |= _operator_outputs(self._operator, clickhouse.endpoint)
+        if self._application:
+            self.outputs |= {
+                "applicationUser": self._application.user,
+                "applicationPassword": self._application.password,
+            }
         self.outputs |= {"connectUrl": connect.endpoint.url, "connectorState": connector.state}
+        if settings.monitoring:
+            watched = Watched(
+                source=source,
+                source_operator=self._operator,
+                kafka=kafka.endpoint,
+                connect=connect.endpoint,
+                clickhouse=clickhouse.endpoint,
+            )
+            self.outputs |= self._platform.monitoring(watched)
+        self.outputs |= self._platform.outputs()
+        self.outputs["readme"] = readme(self.outputs)
         self.register_outputs({})
 
     def _child(self, after: list[pulumi.Resource] | None = None) -> pulumi.ResourceOptions:
@@ -82,14 +82,16 @@ class Pipeline(pulumi.ComponentResource):
     def _password(self, name: str) -> pulumi.Output[str]:
         return random.RandomPassword(name, length=32, special=False, opts=self._child()).result
 
-    def _source(self) -> tuple[PostgresEndpoint, SourceDatabase | None]:
+    def _application_user(self) -> Credential | None:
+        """Somebody else's database has its own applications."""
+        if self._settings.source != "managed":
+            return None
+        return Credential(user=APPLICATION_USER, password=self._password("application"))
+
+    def _source(self) -> tuple[PostgresEndpoint, Part[PostgresEndpoint] | None]:
         settings = self._settings
         if settings.source == "managed":
-            database = SourceDatabase(
-                "source-database",
-                args=SourceDatabaseArgs(names=self._names, image=self._images["postgres"], network=self._network),
-                opts=self._child(),
-            )
+            database = self._platform.source_database()
             return database.endpoint, database
         address = Address(host=settings.source_host, port=settings.source_port)
         admin = Credential(
@@ -98,7 +100,7 @@ class Pipeline(pulumi.ComponentResource):
         )
         return PostgresEndpoint(inside=address, outside=address, database=settings.database, admin=admin), None
 
-    def _source_schema(self, source: PostgresEndpoint, database: SourceDatabase | None) -> SourceSchema:
+    def _source_schema(self, source: PostgresEndpoint, database: Part[PostgresEndpoint] | None) -> SourceSchema:
         settings = self._settings
         return SourceSchema(
             "source-schema",
@@ -110,37 +112,23 @@ class Pipeline(pulumi.ComponentResource):
                 admin_password=source.admin.password,
                 debezium_user=self._source_user.user,
                 debezium_password=self._source_user.password,
+                operator_user=self._operator.user,
+                operator_password=self._operator.password,
+                application_user=self._application.user if self._application else None,
+                application_password=self._application.password if self._application else None,
                 publication=settings.publication,
                 slot=settings.slot,
                 tables=settings.tables,
                 managed=settings.source == "managed",
-                triggers=pulumi.Output.all(database.container_id) if database else None,
+                triggers=pulumi.Output.all(database.identity) if database else None,
                 timeout_seconds=settings.timeout_seconds,
             ),
             opts=self._child(after=[database] if database else []),
         )
 
-    def _topics(self, kafka: Kafka) -> KafkaTopics:
-        replication = kafka.endpoint.replication
-        return KafkaTopics(
-            "topics",
-            args=KafkaTopicsArgs(
-                bootstrap=str(kafka.endpoint.outside),
-                topics={
-                    topic.name: {
-                        "partitions": topic.partitions,
-                        "replication": replication,
-                        "config": topic.config,
-                    }
-                    for topic in self._names.topics()
-                },
-                triggers=pulumi.Output.all(kafka.container_id),
-                timeout_seconds=self._settings.timeout_seconds,
-            ),
-            opts=self._child(after=[kafka]),
-        )
-
-    def _clickhouse_schema(self, clickhouse: ClickHouse, kafka: KafkaEndpoint, topics: KafkaTopics) -> ClickHouseSchema:
+    def _clickhouse_schema(
+        self, clickhouse: Part[ClickHouseEndpoint], kafka: KafkaEndpoint, topics: pulumi.Resource
+    ) -> ClickHouseSchema:
         settings = self._settings
         endpoint = clickhouse.endpoint
         return ClickHouseSchema(
@@ -162,14 +150,19 @@ class Pipeline(pulumi.ComponentResource):
                     "epoch": str(settings.epoch),
                     "history_ttl_days": str(settings.history_ttl_days),
                 },
-                triggers=pulumi.Output.all(clickhouse.container_id),
+                triggers=pulumi.Output.all(clickhouse.identity),
                 timeout_seconds=settings.timeout_seconds,
             ),
             opts=self._child(after=[clickhouse, topics]),
         )
 
     def _connector(
-        self, connect: KafkaConnect, source: PostgresEndpoint, schema: SourceSchema, *, after: list[pulumi.Resource]
+        self,
+        connect: Part[ConnectEndpoint],
+        source: PostgresEndpoint,
+        schema: SourceSchema,
+        *,
+        after: list[pulumi.Resource],
     ) -> DebeziumConnector:
         settings = self._settings
         return DebeziumConnector(
@@ -178,7 +171,7 @@ class Pipeline(pulumi.ComponentResource):
                 url=connect.endpoint.url,
                 connector=settings.connector,
                 config=schema.generated_columns.apply(lambda columns: self._connector_config(source, columns)),
-                triggers=pulumi.Output.all(connect.container_id),
+                triggers=pulumi.Output.all(connect.identity),
                 timeout_seconds=settings.timeout_seconds,
             ),
             opts=self._child(after=after),
@@ -208,13 +201,12 @@ def _tables_without_target(settings: Settings) -> list[str]:
 
 
 def _outputs(
-    names: Names,
+    settings: Settings,
     images: dict[str, Image],
     source: PostgresEndpoint,
     kafka: KafkaEndpoint,
     clickhouse: ClickHouseEndpoint,
 ) -> dict[str, Any]:
-    settings = names.settings
     return {
         "clickhouseUrl": clickhouse.url,
         "clickhouseNativeAddress": str(clickhouse.native),
@@ -227,9 +219,21 @@ def _outputs(
         "postgresUser": source.admin.user,
         "postgresPassword": source.admin.password,
         "connectorName": settings.connector,
+        "topicPrefix": settings.topic_prefix,
+        "tables": settings.tables,
         "images": {
             part: {"version": image.version, "source": image.source, "reference": image.reference}
-            for part, image in images.items()
+            for part, image in containers(images).items()
         },
-        "containers": {part: names.resource(container_name(part)) for part in images},
+    }
+
+
+def _operator_outputs(operator: Credential, clickhouse: ClickHouseEndpoint) -> dict[str, Any]:
+    """One name on both sides; ``clickhouseAdmin*`` is for recovery, which takes Kafka tables off and on again."""
+    return {
+        "operatorUser": operator.user,
+        "postgresOperatorPassword": operator.password,
+        "clickhouseOperatorPassword": clickhouse.operator.password,
+        "clickhouseAdminUser": clickhouse.admin.user,
+        "clickhouseAdminPassword": clickhouse.admin.password,
     }

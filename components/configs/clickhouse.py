@@ -6,7 +6,7 @@ import hashlib
 
 from components.configs.render import render
 from components.configs.resources import MIB, Memory
-from components.names import ANALYTICS_DATABASE, CLICKHOUSE_ADMIN, CLICKHOUSE_READER
+from components.names import ANALYTICS_DATABASE, CLICKHOUSE_ADMIN, CLICKHOUSE_READER, OPERATOR_USER
 
 
 def server_config(memory: Memory, *, keeper: tuple[str, int] | None = None) -> str:
@@ -25,14 +25,16 @@ def keeper_config(*, port: int) -> str:
     return render("keeper-config.xml", port=port)
 
 
-def users_config(memory: Memory, *, admin_password: str, reader_password: str) -> str:
+def users_config(memory: Memory, *, admin_password: str, operator_password: str, reader_password: str) -> str:
     """``users.d/cdc.xml``: one user per duty, only hashes of their passwords."""
     return render(
         "clickhouse-users.xml",
         admin_user=CLICKHOUSE_ADMIN,
+        operator_user=OPERATOR_USER,
         reader_user=CLICKHOUSE_READER,
         database=ANALYTICS_DATABASE,
         admin_sha256=hashlib.sha256(admin_password.encode()).hexdigest(),
+        operator_sha256=hashlib.sha256(operator_password.encode()).hexdigest(),
         reader_sha256=hashlib.sha256(reader_password.encode()).hexdigest(),
         max_query_memory_bytes=memory.limit_mib * MIB * 6 // 10,
     )

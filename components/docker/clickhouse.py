@@ -13,11 +13,13 @@ from components.configs.resources import Memory, memory
 from components.docker.network import Network
 from components.docker.service import PUBLISHED_ON, File, ServiceArgs, service
 from components.endpoints import Address, ClickHouseEndpoint, Credential
-from components.names import CLICKHOUSE_ADMIN, CLICKHOUSE_READER, Names
+from components.names import CLICKHOUSE_ADMIN, CLICKHOUSE_READER, OPERATOR_USER, Names
+from components.platform import Part
 
 PART = "clickhouse"
 KEEPER = "clickhouse-keeper"
 KEEPER_PORT = 9181
+METRICS_PORT = 9363
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -30,11 +32,8 @@ class ClickHouseArgs:
     keeper_image: Image | None = None
 
 
-class ClickHouse(pulumi.ComponentResource):
+class ClickHouse(Part[ClickHouseEndpoint]):
     """The analytics server; its schema is the ClickHouseSchema provider's work."""
-
-    endpoint: ClickHouseEndpoint
-    container_id: pulumi.Output[str]
 
     def __init__(self, name: str, *, args: ClickHouseArgs, opts: pulumi.ResourceOptions | None = None) -> None:
         super().__init__("cdc:docker:ClickHouse", name, None, opts)
@@ -42,6 +41,7 @@ class ClickHouse(pulumi.ComponentResource):
         limits = memory(PART, settings.resource_scale)
         keeper = self._keeper(args)
         admin = self._password("clickhouse-admin")
+        operator = self._password("clickhouse-operator")
         reader = self._password("clickhouse-reader")
         container = service(
             PART,
@@ -59,21 +59,24 @@ class ClickHouse(pulumi.ComponentResource):
                     ),
                     File(
                         path="/etc/clickhouse-server/users.d/cdc.xml",
-                        content=pulumi.Output.all(admin, reader).apply(lambda both: _users(limits, both)),
+                        content=pulumi.Output.all(admin, operator, reader).apply(lambda each: _users(limits, each)),
                     ),
                 ],
                 volumes={"data": "/var/lib/clickhouse"},
-                ports={8123: settings.clickhouse_http_port, 9000: settings.clickhouse_native_port},
+                ports={8123: settings.clickhouse_http_port, 9000: settings.clickhouse_native_port}
+                | ({METRICS_PORT: settings.clickhouse_metrics_port} if settings.monitoring else {}),
                 health=["CMD", "wget", "-q", "-O", "-", "http://127.0.0.1:8123/ping"],
             ),
             opts=pulumi.ResourceOptions(parent=self, depends_on=keeper),
         )
-        self.container_id = container.id
+        self.identity = container.id
         self.endpoint = ClickHouseEndpoint(
             http=Address(host=PUBLISHED_ON, port=settings.clickhouse_http_port),
             native=Address(host=PUBLISHED_ON, port=settings.clickhouse_native_port),
             inside_http=Address(host=PART, port=8123),
+            inside_native=Address(host=PART, port=9000),
             admin=Credential(user=CLICKHOUSE_ADMIN, password=admin),
+            operator=Credential(user=OPERATOR_USER, password=operator),
             reader=Credential(user=CLICKHOUSE_READER, password=reader),
         )
         self.register_outputs({})
@@ -101,4 +104,5 @@ class ClickHouse(pulumi.ComponentResource):
 
 
 def _users(limits: Memory, passwords: list[str]) -> str:
-    return users_config(limits, admin_password=passwords[0], reader_password=passwords[1])
+    admin, operator, reader = passwords
+    return users_config(limits, admin_password=admin, operator_password=operator, reader_password=reader)

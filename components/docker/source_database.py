@@ -14,6 +14,7 @@ from components.docker.network import Network
 from components.docker.service import PUBLISHED_ON, File, ServiceArgs, service
 from components.endpoints import Address, Credential, PostgresEndpoint
 from components.names import POSTGRES_ADMIN, Names
+from components.platform import Part
 
 PART = "postgres-source"
 POSTGRES_UID = "999"
@@ -30,11 +31,8 @@ class SourceDatabaseArgs:
     network: Network
 
 
-class SourceDatabase(pulumi.ComponentResource):
+class SourceDatabase(Part[PostgresEndpoint]):
     """PostgreSQL with logical decoding; its roles and publication are the SourceSchema provider's work."""
-
-    endpoint: PostgresEndpoint
-    container_id: pulumi.Output[str]
 
     def __init__(self, name: str, *, args: SourceDatabaseArgs, opts: pulumi.ResourceOptions | None = None) -> None:
         super().__init__("cdc:docker:SourceDatabase", name, None, opts)
@@ -78,7 +76,7 @@ class SourceDatabase(pulumi.ComponentResource):
             ),
             opts=pulumi.ResourceOptions(parent=self),
         )
-        self.container_id = container.id
+        self.identity = container.id
         self.endpoint = PostgresEndpoint(
             inside=Address(host=PART, port=5432),
             outside=Address(host=PUBLISHED_ON, port=settings.postgres_port),

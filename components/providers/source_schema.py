@@ -14,15 +14,23 @@ from cdc import source
 from cdc.postgres import Login, PostgresUnreachableError, session
 from cdc.postgres_migrations import migrate
 from cdc.preflight import generated_columns, preflight, setting
-from cdc.source_spec import SourceError, SourceSpec
+from cdc.source_spec import Duty, Role, SourceError, SourceSpec
 from components.providers import base
 
 PROVIDER_VERSION = "1"
 """Bumped when every source is to be visited again although no input changed."""
 COMPUTED = ("generated_columns", "server_version", "schema_version", "drift", "retired")
-NAMED = ("host", "port", "database", "admin_user", "debezium_user", "publication", "slot", "tables")
-COMPARED = (*NAMED, "admin_password", "debezium_password", "managed", "triggers", "provider_version")
-RENAMES = {"slot": "slot", "publication": "publication", "debezium_user": "role"}
+NAMED = ("host", "port", "database", "admin_user", "debezium_user", "operator_user", "publication", "slot", "tables")
+PASSWORDS = ("admin_password", "debezium_password", "operator_password", "application_password")
+COMPARED = (*NAMED, *PASSWORDS, "application_user", "managed", "triggers", "provider_version")
+RENAMES = {
+    "slot": "slot",
+    "publication": "publication",
+    "debezium_user": "role",
+    "operator_user": "role",
+    "application_user": "role",
+}
+ROLES = {"debezium": Duty.CAPTURE, "operator": Duty.OPERATE, "application": Duty.APPLICATION}
 READ_SECONDS = 10.0
 DELETE_SECONDS = 20.0
 
@@ -48,7 +56,7 @@ class SourceSchemaProvider(base.Provider):
         """Apply again. What was renamed is dropped by the next `up`, when the connector has moved on from it."""
         renamed = base.changed(olds, news, RENAMES, unknown=False)
         outs = _apply(news, base.strings(olds, "retired"))
-        outs["retired"] += [f"{RENAMES[key]}:{base.text(olds, key)}" for key in renamed]
+        outs["retired"] += [f"{RENAMES[key]}:{base.text(olds, key)}" for key in renamed if olds.get(key)]
         return UpdateResult(outs)
 
     def read(self, id_: str, props: dict[str, Any]) -> ReadResult:
@@ -66,7 +74,7 @@ class SourceSchemaProvider(base.Provider):
         return ReadResult(id_, {**props, "drift": drift, "generated_columns": generated})
 
     def delete(self, _id: str, props: dict[str, Any]) -> None:
-        """Take role, publication, slot and triggers out of an external source; its data and `cdc` tables stay.
+        """Take roles, publication, slot and triggers out of an external source; its data and `cdc` tables stay.
 
         A managed source goes with its volume. Where data is kept (`make down KEEP_DATA=1`), Kafka's offsets wait for
         the next `up`, and so must the slot.
@@ -106,8 +114,11 @@ def _apply(props: Mapping[str, Any], retired: list[str]) -> dict[str, Any]:
 def _spec(props: Mapping[str, Any]) -> SourceSpec:
     return SourceSpec(
         database=base.text(props, "database"),
-        user=base.text(props, "debezium_user"),
-        password=base.text(props, "debezium_password"),
+        roles=tuple(
+            Role(name=base.text(props, f"{part}_user"), password=base.text(props, f"{part}_password"), duty=duty)
+            for part, duty in ROLES.items()
+            if props.get(f"{part}_user")
+        ),
         publication=base.text(props, "publication"),
         slot=base.text(props, "slot"),
         tables=tuple(base.strings(props, "tables")),
@@ -129,7 +140,7 @@ def _title(props: Mapping[str, Any]) -> str:
 
 
 def _secrets(props: Mapping[str, Any]) -> list[str]:
-    return [base.text(props, key, "") for key in ("admin_password", "debezium_password")]
+    return [base.text(props, key, "") for key in PASSWORDS]
 
 
 def _report(line: str) -> None:
@@ -138,8 +149,9 @@ def _report(line: str) -> None:
 
 @dataclass(frozen=True, kw_only=True)
 class SourceSchemaArgs:
-    """Where the source is and what is captured. ``tables`` are ``schema.table``; ``managed`` adds the demo schema;
-    ``triggers`` holds anything whose change calls for another visit, such as the container's id."""
+    """Where the source is and what is captured. ``tables`` are ``schema.table``; ``managed`` adds the demo schema,
+    whose application logs in as ``application_user``; ``triggers`` holds anything whose change calls for another visit,
+    such as the container's id."""
 
     host: pulumi.Input[str]
     port: pulumi.Input[int]
@@ -148,16 +160,20 @@ class SourceSchemaArgs:
     admin_password: pulumi.Input[str]
     debezium_user: pulumi.Input[str]
     debezium_password: pulumi.Input[str]
+    operator_user: pulumi.Input[str]
+    operator_password: pulumi.Input[str]
     publication: pulumi.Input[str]
     slot: pulumi.Input[str]
     tables: pulumi.Input[list[str]]
     managed: pulumi.Input[bool]
+    application_user: pulumi.Input[str] | None = None
+    application_password: pulumi.Input[str] | None = None
     timeout_seconds: pulumi.Input[int] = 300
     triggers: pulumi.Input[list[str]] | None = None
 
 
 class SourceSchema(Resource, module="cdc", name="SourceSchema"):
-    """Role, grants, publication, replica identity, heartbeat, signal and DDL triggers of one source."""
+    """Roles, grants, publication, replica identity, heartbeat, signal and DDL triggers of one source."""
 
     generated_columns: pulumi.Output[list[str]]
     server_version: pulumi.Output[str]
@@ -165,7 +181,7 @@ class SourceSchema(Resource, module="cdc", name="SourceSchema"):
     drift: pulumi.Output[list[str]]
 
     def __init__(self, name: str, *, args: SourceSchemaArgs, opts: pulumi.ResourceOptions | None = None) -> None:
-        secret = pulumi.ResourceOptions(additional_secret_outputs=["admin_password", "debezium_password"])
+        secret = pulumi.ResourceOptions(additional_secret_outputs=list(PASSWORDS))
         props = {**vars(args), "provider_version": PROVIDER_VERSION, **dict.fromkeys(COMPUTED)}
-        props |= {key: pulumi.Output.secret(props[key]) for key in ("admin_password", "debezium_password")}
+        props |= {key: pulumi.Output.secret(props[key]) for key in PASSWORDS if props[key] is not None}
         super().__init__(SourceSchemaProvider(), name, props, pulumi.ResourceOptions.merge(secret, opts))

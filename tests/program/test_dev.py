@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import hashlib
 import json
 from pathlib import Path
 
@@ -10,7 +11,9 @@ import pytest
 from components.names import CONNECT_GROUP
 from tests.program.harness import Deployment, deploy
 
-CONTAINERS = {"postgres-source", "kafka", "kafka-connect", "clickhouse"}
+PIPELINE = {"postgres-source", "kafka", "kafka-connect", "clickhouse"}
+MONITORING = {"prometheus", "alertmanager", "node-exporter", "postgres-exporter", "cdc-exporter"}
+CONTAINERS = PIPELINE | MONITORING
 
 
 @pytest.fixture(scope="module")
@@ -35,7 +38,8 @@ def test_every_container_is_watched_limited_rotated_and_comes_back(dev: Deployme
 
 def test_ports_are_published_on_loopback_only(dev: Deployment) -> None:
     ports = [port for each in dev.of_type("container:Container").values() for port in each.inputs["ports"]]
-    assert {port["external"] for port in ports} == {5432, 9092, 8083, 8123, 9000}
+    pipeline, monitoring = {5432, 9092, 8083, 8123, 9000}, {9090, 9093, 9100, 9101, 9116, 9117, 9187}
+    assert {port["external"] for port in ports} == pipeline | monitoring
     assert {port["ip"] for port in ports} == {"127.0.0.1"}
 
 
@@ -48,14 +52,23 @@ def test_both_networks_with_their_subnets(dev: Deployment) -> None:
 
 
 def test_data_lives_in_volumes(dev: Deployment) -> None:
-    assert set(dev.of_type("volume:Volume")) == {"postgres-source-data", "kafka-data", "clickhouse-data"}
+    assert set(dev.of_type("volume:Volume")) == {
+        "postgres-source-data",
+        "kafka-data",
+        "clickhouse-data",
+        "prometheus-data",
+        "alertmanager-data",
+    }
 
 
 def test_one_password_per_duty(dev: Deployment) -> None:
     assert set(dev.of_type("RandomPassword")) == {
         "postgres-admin",
         "debezium",
+        "postgres-operator",
+        "application",
         "clickhouse-admin",
+        "clickhouse-operator",
         "clickhouse-reader",
     }
 
@@ -73,7 +86,14 @@ def test_every_password_that_is_handed_on_is_secret(dev: Deployment) -> None:
     for resource in dev.resources:
         leaks = _leaks(resource.inputs, "", resource.secrets)
         assert not leaks, f"{resource.type} {resource.name} holds a password in clear at {leaks}"
-    assert {"postgresPassword", "clickhousePassword"} <= dev.secret_outputs
+    assert {
+        "applicationPassword",
+        "clickhouseAdminPassword",
+        "clickhouseOperatorPassword",
+        "clickhousePassword",
+        "postgresOperatorPassword",
+        "postgresPassword",
+    } == {name for name in dev.secret_outputs if name.endswith("Password")}
 
 
 def test_passwords_are_handed_over_as_read_only_files(dev: Deployment) -> None:
@@ -127,6 +147,28 @@ def test_outputs_lead_to_the_running_parts(dev: Deployment) -> None:
     assert dev.outputs["clickhouseUrl"] == "http://127.0.0.1:8123"
     assert set(dev.outputs["containers"].values()) == CONTAINERS
     assert dev.outputs["connectorState"] == "RUNNING"
+    assert dev.outputs["tables"] == dev.one("SourceSchema").inputs["tables"]
+    assert dev.outputs["topicPrefix"] == dev.one("ClickHouseSchema").inputs["parameters"]["topic_prefix"]
+
+
+def test_the_operator_has_one_name_and_a_password_of_its_own_on_each_side(dev: Deployment) -> None:
+    source = dev.one("SourceSchema").inputs
+    users = next(
+        upload["content"]
+        for upload in dev.of_type("container:Container")["clickhouse"].inputs["uploads"]
+        if upload["file"].endswith("users.d/cdc.xml")
+    )
+    assert dev.outputs["operatorUser"] == source["operator_user"]
+    assert f"<{dev.outputs['operatorUser']}>" in users
+    assert dev.outputs["postgresOperatorPassword"] == source["operator_password"]
+    assert hashlib.sha256(dev.outputs["clickhouseOperatorPassword"].encode()).hexdigest() in users
+    assert dev.outputs["postgresOperatorPassword"] != dev.outputs["clickhouseOperatorPassword"]
+
+
+def test_the_application_writes_to_a_managed_source(dev: Deployment) -> None:
+    source = dev.one("SourceSchema").inputs
+    assert dev.outputs["applicationUser"] == source["application_user"]
+    assert dev.outputs["applicationPassword"] == source["application_password"]
 
 
 def test_settings_reach_the_parts() -> None:
@@ -142,7 +184,7 @@ def test_settings_reach_the_parts() -> None:
     )
     kafka = moved.of_type("container:Container")["kafka"].inputs
     assert kafka["name"] == "x-kafka"
-    assert kafka["ports"] == [{"internal": 9092, "external": 19092, "ip": "127.0.0.1"}]
+    assert kafka["ports"][:1] == [{"internal": 9092, "external": 19092, "ip": "127.0.0.1"}]
     assert moved.one("KafkaTopics").inputs["bootstrap"] == "127.0.0.1:19092"
     assert moved.one("KafkaTopics").inputs["topics"]["postgres-server.inventory.customers"]["partitions"] == 6
     assert moved.one("SourceSchema").inputs["tables"] == ["inventory.orders", "inventory.customers"]
@@ -157,14 +199,16 @@ def test_an_external_source_is_not_run_here() -> None:
     schema = external.one("SourceSchema")
     assert schema.inputs["host"] == "db.example"
     assert schema.inputs["managed"] is False
+    assert not schema.inputs.get("application_user")
+    assert "applicationUser" not in external.outputs
     assert not [leak for each in external.resources for leak in _leaks(each.inputs, "", each.secrets)]
 
 
 def test_replicated_tables_bring_keeper(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
     monkeypatch.setattr("components.configs.images.RECORD", tmp_path / "none.json")
-    replicated = deploy("dev", {"replicated": True})
+    replicated = deploy("dev", {"replicated": True, "monitoring": False})
     containers = replicated.of_type("container:Container")
-    assert set(containers) == CONTAINERS | {"clickhouse-keeper"}
+    assert set(containers) == PIPELINE | {"clickhouse-keeper"}
     assert not containers["clickhouse-keeper"].inputs.get("ports")
     assert replicated.comes_after(containers["clickhouse"], containers["clickhouse-keeper"])
     assert replicated.one("ClickHouseSchema").inputs["parameters"]["replicated"] == "Replicated"

@@ -45,6 +45,10 @@ def props(server: Instance, database: str) -> Props:
         "admin_password": server.password,
         "debezium_user": f"{database}_user",
         "debezium_password": "first-secret-password",
+        "operator_user": f"{database}_operator",
+        "operator_password": "operators-secret-password",
+        "application_user": f"{database}_shop",
+        "application_password": "shops-secret-password",
         "publication": "debezium_pub",
         "slot": f"{database}_slot",
         "tables": ["inventory.orders", "inventory.customers"],
@@ -125,6 +129,73 @@ def test_user_may_do_only_what_capturing_needs(server: Instance, database: str, 
         ):
             with pytest.raises(psycopg.errors.InsufficientPrivilege):
                 connection.execute(denied)
+
+
+def test_the_operator_reads_what_is_captured_and_sends_signals(server: Instance, database: str, props: Props) -> None:
+    PROVIDER.create(props)
+    login = {"host": server.host, "port": server.port, "dbname": database, "user": props["operator_user"]}
+    with psycopg.connect(**login, password=props["operator_password"], autocommit=True) as connection:
+        connection.execute("INSERT INTO cdc.signal VALUES ('1', 'log', '{}')")
+        assert connection.execute("SELECT count(*) FROM inventory.orders").fetchone() == (60,)
+        assert connection.execute("SELECT count(*) FROM cdc.heartbeat").fetchone() == (1,)
+        assert connection.execute("SELECT count(*) FROM cdc.schema_migrations").fetchone() is not None
+        assert connection.execute("SELECT pg_has_role('pg_monitor', 'MEMBER')").fetchone() == (True,)
+        for denied in (
+            "UPDATE inventory.orders SET quantity = 1",
+            "UPDATE cdc.heartbeat SET beat = 0",
+            "SELECT 1 FROM inventory.products",
+        ):
+            with pytest.raises(psycopg.errors.InsufficientPrivilege):
+                connection.execute(denied)
+        with pytest.raises(psycopg.OperationalError):
+            psycopg.connect(**login, password=props["operator_password"], replication="database")
+
+
+def test_the_application_writes_its_own_tables_and_nothing_else(server: Instance, database: str, props: Props) -> None:
+    PROVIDER.create(props)
+    login = {"host": server.host, "port": server.port, "dbname": database, "user": props["application_user"]}
+    with psycopg.connect(**login, password=props["application_password"], autocommit=True) as connection:
+        connection.execute(
+            "INSERT INTO inventory.orders (purchaser, quantity, product_id, unit_price) VALUES (1, 1, 1, 1)"
+        )
+        connection.execute("UPDATE inventory.products SET price = price + 1")
+        connection.execute("DELETE FROM inventory.shipments")
+        for denied in (
+            "TRUNCATE inventory.shipments",
+            "CREATE TABLE inventory.mine (id int)",
+            "SELECT 1 FROM cdc.heartbeat",
+        ):
+            with pytest.raises(psycopg.errors.InsufficientPrivilege):
+                connection.execute(denied)
+
+
+def test_rights_of_operator_and_application_are_watched(server: Instance, database: str, props: Props) -> None:
+    made = PROVIDER.create(props)
+    assert made.outs is not None
+    operator, application = props["operator_user"], props["application_user"]
+    sql(
+        server,
+        database,
+        f'REVOKE pg_monitor FROM "{operator}"',
+        "CREATE TABLE inventory.returns (id bigserial PRIMARY KEY)",
+        f'GRANT UPDATE ON cdc.heartbeat TO "{application}"',
+    )
+    seen = PROVIDER.read(made.id, made.outs).outs
+    assert seen is not None
+    assert set(seen["drift"]) == {
+        f"role {operator} is not a member of pg_monitor",
+        f"{application} has UPDATE on table cdc.heartbeat, which it does not need",
+        f"{application} lacks USAGE on sequence inventory.returns_id_seq",
+        *(
+            f"{application} lacks {right} on table inventory.returns"
+            for right in ("SELECT", "INSERT", "UPDATE", "DELETE")
+        ),
+    }
+    mended = PROVIDER.update(made.id, seen, props).outs
+    assert mended is not None
+    again = PROVIDER.read(made.id, mended).outs
+    assert again is not None
+    assert again["drift"] == []
 
 
 def test_table_that_leaves_loses_grant_and_publication(server: Instance, database: str, props: Props) -> None:
@@ -329,7 +400,7 @@ def test_delete_takes_the_pipeline_out_of_an_external_source(server: Instance, d
         database,
         f"SELECT (SELECT count(*) FROM pg_publication), (SELECT count(*) FROM pg_event_trigger),"
         f" (SELECT count(*) FROM pg_replication_slots WHERE slot_name = '{props['slot']}'),"
-        f" (SELECT count(*) FROM pg_roles WHERE rolname = '{props['debezium_user']}'),"
+        f" (SELECT count(*) FROM pg_roles WHERE starts_with(rolname, '{database}_')),"
         f" (SELECT count(*) FROM shop.orders)",
     )
     assert left == [(0, 0, 0, 0, 1)]

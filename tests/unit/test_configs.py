@@ -9,11 +9,12 @@ from xml.etree import ElementTree
 
 import pytest
 
-from components.configs import clickhouse, images, kafka, source
+from components.configs import alertmanager, clickhouse, grafana, images, kafka, prometheus, source
 from components.configs.render import FILES, render
 from components.configs.resources import FLOOR_MIB, MATRIX_MIB, memory
 from components.names import Names
 from components.settings import Settings, SettingsError
+from tests.unit.test_monitoring_configs import grafana_datasources
 
 
 def settings(**values: object) -> Settings:
@@ -44,9 +45,19 @@ def test_no_placeholder_is_left_in_any_file() -> None:
         kafka.worker_properties(Names(settings=settings()), bootstrap="kafka:29092", replication=1),
         clickhouse.server_config(limits, keeper=("clickhouse-keeper", 9181)),
         clickhouse.keeper_config(port=9181),
-        clickhouse.users_config(limits, admin_password="a", reader_password="b"),
+        prometheus.prometheus_config(interval_seconds=15, targets={"node": "node-exporter:9100"}),
+        alertmanager.alertmanager_config(settings()),
+        grafana_datasources(),
+        grafana.dashboard_provider(),
+        clickhouse.users_config(limits, admin_password="a", operator_password="c", reader_password="b"),
     ]
-    inside_another = {"clickhouse-replication.xml"}
+    inside_another = {
+        "clickhouse-replication.xml",
+        "prometheus-job.yml",
+        "alertmanager-operator.yml",
+        "alertmanager-webhook.yml",
+        "alertmanager-email.yml",
+    }
     assert len(texts) == len({path.name for path in FILES.iterdir()} - inside_another)
     assert not [text for text in texts if re.search(r"\$\{\w+\}", text)]
 
@@ -82,15 +93,23 @@ def test_the_worker_is_exactly_once_and_replaced_within_seconds() -> None:
 
 
 def test_clickhouse_users_are_one_per_duty_with_hashes_only() -> None:
-    text = clickhouse.users_config(memory("clickhouse", 0.25), admin_password="s3cret-a", reader_password="s3cret-b")
+    text = clickhouse.users_config(
+        memory("clickhouse", 0.25),
+        admin_password="s3cret-a",
+        operator_password="s3cret-c",
+        reader_password="s3cret-b",
+    )
     assert "s3cret" not in text
     users = ElementTree.fromstring(text).find("users")
     assert users is not None
-    assert {user.tag for user in users} == {"default", "cdc_admin", "analytics_user"}
+    assert {user.tag for user in users} == {"default", "cdc_admin", "cdc_operator", "analytics_user"}
     assert users.find("default[@remove='remove']") is not None
     hashes = [user.findtext("password_sha256_hex") for user in users if user.tag != "default"]
-    assert len(set(hashes)) == 2
+    assert len(set(hashes)) == 3
     assert users.findtext("analytics_user/grants/query") == "GRANT SELECT, SHOW ON analytics.*"
+    operator = [query.text or "" for query in users.iterfind("cdc_operator/grants/query")]
+    assert operator[0] == "GRANT SELECT, INSERT, SHOW ON analytics.*"
+    assert all(grant.startswith("GRANT SELECT ON system.") for grant in operator[1:])
 
 
 def test_memory_follows_the_scale_down_to_the_floor() -> None:

@@ -45,7 +45,9 @@ def test_check_does_not_choke_on_values_unknown_in_a_preview(provider: type[Reso
         "topics": UNKNOWN,
         "bootstrap": UNKNOWN,
     }
-    news = dict.fromkeys(("host", "port", "database", "admin_user", "debezium_user", "slot", "tables"), UNKNOWN)
+    news = dict.fromkeys(
+        ("host", "port", "database", "admin_user", "debezium_user", "operator_user", "slot", "tables"), UNKNOWN
+    )
     result = provider().check({}, {**unknown, **news, "publication": UNKNOWN})
     assert result.failures == []
 

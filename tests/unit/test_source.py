@@ -5,11 +5,15 @@ from __future__ import annotations
 import pytest
 
 from cdc.postgres import Login, PostgresUnreachableError, connect, verifier_matches
-from cdc.source_spec import Finding, SourceError, SourceSpec
+from cdc.source_spec import Duty, Finding, Role, SourceError, SourceSpec
 from cdc.waiting import Deadline
 
 SPEC = SourceSpec(
-    database="shop", user="u", password="hidden", publication="p", slot="s", tables=("b.two", "a.one", "b.three")
+    database="shop",
+    roles=(Role(name="u", password="hidden", duty=Duty.CAPTURE),),
+    publication="p",
+    slot="s",
+    tables=("b.two", "a.one", "b.three"),
 )
 
 

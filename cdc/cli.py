@@ -13,7 +13,7 @@ from pathlib import Path
 
 from rich.console import Console
 
-from cdc import demo, doctor, exporter, generate, health, latency, smoke, top
+from cdc import add_table, demo, doctor, exporter, generate, health, latency, smoke, top
 from cdc.bench import load as bench_load
 from cdc.bench import report as bench_report
 from cdc.bench import run as bench_run
@@ -47,6 +47,12 @@ def _parser() -> argparse.ArgumentParser:
     verb.add_argument("--rate", type=float, default=100.0, help="single-row transactions per second")
     verb.add_argument("--seconds", type=float, default=20.0, help="how long to insert")
     verb.set_defaults(run=_latency)
+
+    verb = verbs.add_parser("add-table", help="write a table's ClickHouse migration from the live catalog, for review")
+    verb.add_argument("table", help="schema.table")
+    verb.add_argument("--number", type=int, help="number of the file (default: the next free one)")
+    verb.add_argument("--without", action="append", default=[], metavar="COLUMN", help="leave a column out")
+    verb.set_defaults(run=add_table.run)
 
     verb = verbs.add_parser("exporter", help="the pipeline's metrics for Prometheus, until it is ended")
     verb.add_argument("--port", type=int, default=9117, help="where to serve them")

@@ -63,7 +63,11 @@ class Settings(BaseModel):
         SecretStr(""), description="Its password, set with --secret (external source only)"
     )
     database: str = Field("inventory", pattern=IDENTIFIER, description="Captured database")
-    tables: list[str] = Field(["inventory.orders"], min_length=1, description="Captured tables, schema.table")
+    tables: list[str] = Field(
+        [f"inventory.{name}" for name in ("customers", "products", "orders", "inventory", "shipments")],
+        min_length=1,
+        description="Captured tables, schema.table",
+    )
     message_keys: dict[str, str] = Field(
         {"inventory.orders": "purchaser"}, description="Column that keys a table's topic instead of its primary key"
     )

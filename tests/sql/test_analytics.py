@@ -19,7 +19,8 @@ def test_a_truncate_empties_every_bucket_at_once(own_feed: Feed) -> None:
     assert feed.rows("sum(record_count) FROM @orders_by_status") == [(8,)]
     # As if the orders had come long ago: only the TRUNCATE is new.
     feed.connection.run(
-        f"ALTER TABLE {feed.database}.orders_current UPDATE _synced_at = '2020-01-01' WHERE 1 SETTINGS mutations_sync = 2"
+        f"ALTER TABLE {feed.database}.orders_current UPDATE _synced_at = '2020-01-01' WHERE 1"
+        " SETTINGS mutations_sync = 2"
     )
     feed.connection.run(
         f"INSERT INTO {feed.database}.truncations (source_table, version, source_time, lsn)"

@@ -6,7 +6,7 @@ import argparse
 import sys
 from collections.abc import Sequence
 
-from cdc import latency, smoke
+from cdc import latency, reconcile_run, smoke
 from cdc.connections import Connections, NoStackError
 
 
@@ -34,6 +34,13 @@ def _parser() -> argparse.ArgumentParser:
     verb.add_argument("--rate", type=float, default=100.0, help="single-row transactions per second")
     verb.add_argument("--seconds", type=float, default=20.0, help="how long to insert")
     verb.set_defaults(run=_latency)
+
+    verb = verbs.add_parser("reconcile", help="compare ClickHouse with the source row by row: 0 equal, 1 different")
+    verb.add_argument("--table", action="append", default=[], help="only this table; can be given more than once")
+    verb.add_argument("--heal", action="store_true", help="read differing rows again, delete what the source has not")
+    verb.add_argument("--every", type=float, metavar="SECONDS", help="again and again, from start to start")
+    verb.add_argument("--timeout", type=float, default=120.0, help="seconds that ClickHouse may take to catch up")
+    verb.set_defaults(run=_reconcile)
     return parser
 
 
@@ -56,3 +63,14 @@ def _latency(connections: Connections, options: argparse.Namespace) -> int:
         f"p90 {figures.p90:.3f} s, p99 {figures.p99:.3f} s, max {figures.worst:.3f} s, lost {figures.lost}"
     )
     return 1 if figures.lost else 0
+
+
+def _reconcile(connections: Connections, options: argparse.Namespace) -> int:
+    wanted = reconcile_run.Options(tables=tuple(options.table), heal=options.heal, timeout=options.timeout)
+    if options.every:
+        reconcile_run.every(connections, wanted, options.every)
+    try:
+        return reconcile_run.status(reconcile_run.once(connections, wanted))
+    except reconcile_run.FAILURES as error:
+        print(f"reconcile: {error}", file=sys.stderr)
+        return 2

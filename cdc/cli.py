@@ -13,7 +13,7 @@ from pathlib import Path
 
 from rich.console import Console
 
-from cdc import add_table, demo, doctor, exporter, generate, health, latency, smoke, top
+from cdc import add_table, demo, doctor, exporter, generate, health, latency, reconcile_run, smoke, top
 from cdc.bench import load as bench_load
 from cdc.bench import report as bench_report
 from cdc.bench import run as bench_run
@@ -85,10 +85,18 @@ def _parser() -> argparse.ArgumentParser:
     verb.add_argument("--every", type=_positive, default=2.0, help="seconds between looks")
     verb.add_argument("--count", type=int, help="stop after so many looks; without it at Ctrl-C")
     verb.set_defaults(run=_top)
+
     verb = verbs.add_parser("bench", help="measure throughput, latency, queries and memory; leaves millions of rows")
     verb.add_argument("--scale", type=_positive, default=1.0, help="share of the full size; 0.01 for a trial")
     verb.add_argument("--write", type=Path, help="page whose marked part becomes the figures")
     verb.set_defaults(run=_bench)
+
+    verb = verbs.add_parser("reconcile", help="compare ClickHouse with the source row by row: 0 equal, 1 different")
+    verb.add_argument("--table", action="append", default=[], help="only this table; can be given more than once")
+    verb.add_argument("--heal", action="store_true", help="read differing rows again, delete what the source has not")
+    verb.add_argument("--every", type=float, metavar="SECONDS", help="again and again, from start to start")
+    verb.add_argument("--timeout", type=float, default=120.0, help="seconds that ClickHouse may take to catch up")
+    verb.set_defaults(run=_reconcile)
     return parser
 
 
@@ -178,3 +186,14 @@ def _bench(connections: Connections, options: argparse.Namespace) -> int:
         print(f"bench: {error}", file=sys.stderr)
         return 1
     return 0
+
+
+def _reconcile(connections: Connections, options: argparse.Namespace) -> int:
+    wanted = reconcile_run.Options(tables=tuple(options.table), heal=options.heal, timeout=options.timeout)
+    if options.every:
+        reconcile_run.every(connections, wanted, options.every)
+    try:
+        return reconcile_run.status(reconcile_run.once(connections, wanted))
+    except reconcile_run.FAILURES as error:
+        print(f"reconcile: {error}", file=sys.stderr)
+        return 2

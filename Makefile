@@ -6,7 +6,7 @@ export STACK KEEP_DATA
 RUN := toolchain/bootstrap.sh
 VENV := .local/venv/bin
 
-.PHONY: up down preview smoke status latency test test-fast lint format images env help
+.PHONY: up down preview smoke status latency demo test test-fast lint format images env help
 
 help: ## what there is
 	@grep -hE '^[a-z-]+:.*##' $(MAKEFILE_LIST) | sed 's/:.*## /\t/' | sort
@@ -28,6 +28,9 @@ smoke: ## insert, update and delete an order and see each arrive
 
 latency: ## commit-to-visible time at 100 rows/s
 	@$(RUN) latency
+
+demo: ## a living shop and what arrives of it each second, until Ctrl-C (DEMO_RATE, DEMO_SECONDS)
+	@$(RUN) demo
 
 images: ## pull or build every image
 	@$(RUN) images

@@ -4,10 +4,12 @@ from __future__ import annotations
 
 import argparse
 import sys
-from collections.abc import Sequence
+import threading
+from collections.abc import Callable, Sequence
 
-from cdc import latency, smoke
+from cdc import demo, exporter, generate, latency, smoke
 from cdc.connections import Connections, NoStackError
+from cdc.shop_source import ShopError
 
 
 def main(arguments: Sequence[str] | None = None) -> int:
@@ -34,7 +36,39 @@ def _parser() -> argparse.ArgumentParser:
     verb.add_argument("--rate", type=float, default=100.0, help="single-row transactions per second")
     verb.add_argument("--seconds", type=float, default=20.0, help="how long to insert")
     verb.set_defaults(run=_latency)
+
+    verb = verbs.add_parser("exporter", help="the pipeline's metrics for Prometheus, until it is ended")
+    verb.add_argument("--port", type=int, default=9117, help="where to serve them")
+    verb.add_argument(
+        "--no-kafka-names", dest="kafka_names", action="store_false", help="leave topics and groups to a Kafka exporter"
+    )
+    verb.set_defaults(run=_exporter)
+
+    for name, run, text in (
+        (
+            "generate",
+            _generate,
+            "play a shop on the source: orders placed, paid, shipped, corrected, cancelled, deleted",
+        ),
+        ("demo", _demo, "generate, and show each second what arrives in ClickHouse"),
+    ):
+        verb = verbs.add_parser(name, help=text)
+        verb.add_argument("--rate", type=_positive, default=500.0, help="row changes per second, over all tables")
+        verb.add_argument("--seconds", type=_positive, help="how long; without it until Ctrl-C or SIGTERM")
+        verb.add_argument("--seed", type=int, help="make the same choices again on the same rows")
+        verb.set_defaults(run=run)
     return parser
+
+
+def _positive(text: str) -> float:
+    number = float(text)
+    if not 0 < number < float("inf"):
+        raise argparse.ArgumentTypeError(f"{text} is not a number above 0")
+    return number
+
+
+def _exporter(connections: Connections, options: argparse.Namespace) -> int:
+    return exporter.serve(connections, port=options.port, kafka_names=options.kafka_names)
 
 
 def _smoke(connections: Connections, options: argparse.Namespace) -> int:
@@ -56,3 +90,33 @@ def _latency(connections: Connections, options: argparse.Namespace) -> int:
         f"p90 {figures.p90:.3f} s, p99 {figures.p99:.3f} s, max {figures.worst:.3f} s, lost {figures.lost}"
     )
     return 1 if figures.lost else 0
+
+
+def _generate(connections: Connections, options: argparse.Namespace) -> int:
+    return _played(
+        lambda stop: generate.run(
+            connections,
+            rate=options.rate,
+            seconds=options.seconds,
+            seed=options.seed,
+            stop=stop,
+            show=generate.Lines(),
+        )
+    )
+
+
+def _demo(connections: Connections, options: argparse.Namespace) -> int:
+    return _played(
+        lambda stop: demo.run(connections, rate=options.rate, seconds=options.seconds, seed=options.seed, stop=stop)
+    )
+
+
+def _played(play: Callable[[threading.Event], generate.Progress]) -> int:
+    try:
+        with generate.stopped_by_signals() as stop:
+            progress = play(stop)
+    except ShopError as error:
+        print(f"generate: {error}", file=sys.stderr)
+        return 1
+    print(progress.summary())
+    return 0

@@ -62,9 +62,9 @@ class Connections:
         """Open a client of ClickHouse that only reads what the pipeline delivers."""
         return self._clickhouse("clickhouseUser", "clickhousePassword")
 
-    def clickhouse_operator(self) -> Client:
-        """Open a client that reads data and system tables, and inserts."""
-        return self._clickhouse("operatorUser", "clickhouseOperatorPassword")
+    def clickhouse_operator(self, *, timeout: float = 300.0) -> Client:
+        """Open a client that reads data and system tables, and inserts; a call may take ``timeout`` seconds."""
+        return self._clickhouse("operatorUser", "clickhouseOperatorPassword", timeout=timeout)
 
     def clickhouse_admin(self) -> Client:
         """Open a client that may do everything; for recovery, which takes Kafka tables off and on again."""
@@ -82,7 +82,7 @@ class Connections:
             connect_timeout=10,
         )
 
-    def _clickhouse(self, user: str, password: str) -> Client:
+    def _clickhouse(self, user: str, password: str, *, timeout: float = 300.0) -> Client:
         host, port = str(self._output("clickhouseNativeAddress")).rsplit(":", 1)
         return Client(
             host=host,
@@ -91,6 +91,7 @@ class Connections:
             password=self._output(password),
             database=self._output("clickhouseDatabase"),
             connect_timeout=10,
+            send_receive_timeout=timeout,
         )
 
     def _output(self, name: str) -> Any:  # noqa: ANN401 - outputs are JSON

@@ -84,3 +84,14 @@ class ClickHouseEndpoint:
     def url(self) -> str:
         """HTTP address for the operator's machine."""
         return f"{self.scheme}://{self.http}"
+
+
+@dataclass(frozen=True, kw_only=True)
+class Watched:
+    """All that is to be watched: the parts, and the operator's user on the source (ClickHouse's is in its endpoint)."""
+
+    source: PostgresEndpoint
+    source_operator: Credential
+    kafka: KafkaEndpoint
+    connect: ConnectEndpoint
+    clickhouse: ClickHouseEndpoint

@@ -9,7 +9,8 @@ import pulumi
 import pulumi_random as random
 
 from components.configs.connector import ConnectorConfigArgs, connector_config
-from components.configs.images import Image
+from components.configs.images import Image, containers
+from components.configs.readme import readme
 from components.endpoints import (
     Address,
     ClickHouseEndpoint,
@@ -17,6 +18,7 @@ from components.endpoints import (
     Credential,
     KafkaEndpoint,
     PostgresEndpoint,
+    Watched,
 )
 from components.names import ANALYTICS_DATABASE, APPLICATION_USER, DEBEZIUM_USER, OPERATOR_USER, Names
 from components.platform import Part, Platform
@@ -59,7 +61,17 @@ class Pipeline(pulumi.ComponentResource):
                 "applicationPassword": self._application.password,
             }
         self.outputs |= {"connectUrl": connect.endpoint.url, "connectorState": connector.state}
+        if settings.monitoring:
+            watched = Watched(
+                source=source,
+                source_operator=self._operator,
+                kafka=kafka.endpoint,
+                connect=connect.endpoint,
+                clickhouse=clickhouse.endpoint,
+            )
+            self.outputs |= self._platform.monitoring(watched)
         self.outputs |= self._platform.outputs()
+        self.outputs["readme"] = readme(self.outputs)
         self.register_outputs({})
 
     def _child(self, after: list[pulumi.Resource] | None = None) -> pulumi.ResourceOptions:
@@ -226,7 +238,7 @@ def _outputs(
         "tables": settings.tables,
         "images": {
             part: {"version": image.version, "source": image.source, "reference": image.reference}
-            for part, image in images.items()
+            for part, image in containers(images).items()
         },
     }
 

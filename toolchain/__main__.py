@@ -10,6 +10,7 @@ from pathlib import Path
 
 from components.configs.images import part_versions
 from components.settings import Settings, SettingsError
+from components.versions import OPTIONAL_PARTS
 from toolchain import engine, images
 from toolchain.console import ToolchainError, say, table
 from toolchain.ensure import ensure, ensure_image_tools, lacking, pulumi_variables, workshop
@@ -43,7 +44,7 @@ def images_verb(places: Places) -> None:
     ensure_image_tools(images.host_requirements(settings.images, versions), places)
     wanted = part_versions(settings)
     found = ensure_images(settings.images, versions, say, parts=wanted)
-    if missing := [part for part in wanted if part not in found]:
+    if missing := [part for part in wanted if part not in found and part not in OPTIONAL_PARTS]:
         raise ToolchainError(
             f"no image for {', '.join(missing)}: no registry answers and there is no recipe to build it; "
             "connect to a registry, or drop the setting that asks for it"

@@ -58,7 +58,7 @@ def ensure_images(
     Returns:
         part -> ``reference``, ``source`` (``pulled`` or ``built``), ``version``, ``requested`` (the settings' version,
         which a built ClickHouse does not share), ``size`` in bytes. A part that can be
-        neither pulled nor built is left out with a warning.
+        neither pulled nor built is left out with a warning, and recorded as ``absent`` in the file alone.
 
     Raises:
         ImageError: unknown mode or part, a failed pull or build, a missing tool; with the cure.
@@ -77,7 +77,9 @@ def ensure_images(
         with _only_run(log):
             result = _resolve(mode, wanted, builder, folders, probe_seconds)
             kept = {} if parts is None else read_result(folders)
-            write_atomic(folders.local / "images.json", json.dumps({**kept, **result}, indent=2) + "\n")
+            left_out = {part: {"source": ABSENT} for part in wanted if part not in result}
+            record = {**kept, **result, **left_out}
+            write_atomic(folders.local / "images.json", json.dumps(record, indent=2) + "\n")
     except (RecipeError, CommandError) as error:
         raise ImageError(str(error)) from error
     summary = ", ".join(f"{part} {entry['version']} {entry['source']}" for part, entry in result.items())

@@ -20,6 +20,10 @@ VOLUME: Final = "docker:index/volume:Volume"
 DOCKER_KINDS: Final = {CONTAINER: "container", "docker:index/network:Network": "network", VOLUME: "volume"}
 RANDOM_KINDS: Final = ("random:index/randomPassword:RandomPassword", "random:index/randomId:RandomId")
 """What a volume needs to be gone on with: the passwords in it, the cluster's id."""
+VOLUMES: Final = (
+    *("postgres-source-data", "kafka-data", "clickhouse-data"),
+    *("prometheus-data", "alertmanager-data", "grafana-data"),
+)
 KEEP_VARIABLE: Final = "CDC_KEEP_DATA"
 """Tells the providers that a delete is only a pause: slot and publication stay."""
 
@@ -93,6 +97,13 @@ class Stack:
         known = json.loads(self._pulumi("stack", "ls", "--json", capture=True) or "[]")
         return self.name in {entry["name"].split("/")[-1] for entry in known}
 
+    def running(self) -> bool:
+        """Whether the stack was brought up and all its containers run."""
+        if not self.exists():
+            return False
+        self._pulumi("stack", "select", self.name, capture=True)
+        return bool(self._recorded(CONTAINER)) and not self._containers_down()
+
     def check_ports(self) -> None:
         """Raise StackError when a port that the stack publishes is taken by something else."""
         ours = self._published_ports()
@@ -110,7 +121,7 @@ class Stack:
         Docker would hand it over without a word, and `down` would delete it.
         """
         prefix, recorded = self.settings().name_prefix, set(self._recorded(VOLUME))
-        names = {f"{prefix}{name}" for name in ("postgres-source-data", "kafka-data", "clickhouse-data")}
+        names = {f"{prefix}{name}" for name in VOLUMES}
         found = set(self._docker("volume", "ls", "--format", "{{.Name}}").split())
         if foreign := sorted((names & found) - recorded):
             raise StackError(

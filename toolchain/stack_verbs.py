@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import signal
 import subprocess
 import sys
 import time
@@ -50,28 +51,47 @@ def stack_verbs(images: Verb) -> dict[str, Verb]:
         if not print_summary(_stack(places).outputs()):
             raise ToolchainError(f"stack {_stack_name()} does not deliver; `make up` mends what is down")
 
+    def demo(places: Places) -> None:
+        """A living shop, with what arrives of it each second; DEMO_RATE and DEMO_SECONDS bound it."""
+        _early(places)
+        ensure(places, room=False)
+        if not _stack(places).running():
+            up(places)
+        limits = [("--rate", os.environ.get("DEMO_RATE")), ("--seconds", os.environ.get("DEMO_SECONDS"))]
+        # Ctrl-C is for the demo alone, which ends with its summary.
+        before = signal.signal(signal.SIGINT, lambda *_: None)
+        try:
+            _pipeline(places, "demo", *(word for name, value in limits if value for word in (name, value)))
+        finally:
+            signal.signal(signal.SIGINT, before)
+
     def test(places: Places) -> None:
         """Every check that this machine can run."""
         ensure(places)
         images(places)
         _run(places, [sys.executable, "-m", "pytest", "--durations=15"])
 
-    return {"up": up, "down": down, "preview": preview, "status": status, "test": test} | {
+    return {"up": up, "down": down, "preview": preview, "status": status, "demo": demo, "test": test} | {
         verb: _pipeline_verb(verb) for verb in ("smoke", "latency")
     }
 
 
 def _pipeline_verb(verb: str) -> Verb:
     def run(places: Places) -> None:
-        outputs = ["pulumi", "stack", "output", "--json", "--show-secrets", "--stack", _stack_name()]
-        environment = _environment(places)
-        answer = subprocess.run(outputs, cwd=places.root, env=environment, capture_output=True, text=True, check=False)
-        if answer.returncode:
-            raise ToolchainError(f"stack {_stack_name()} can't be asked: {answer.stderr.strip()}; is it up? `make up`")
-        _run(places, [sys.executable, "-m", "cdc", "--outputs", "-", verb], stdin=answer.stdout)
+        _pipeline(places, verb)
 
     run.__doc__ = f"`python -m cdc {verb}` on the running stack."
     return run
+
+
+def _pipeline(places: Places, *arguments: str) -> None:
+    """`python -m cdc` on the running stack."""
+    outputs = ["pulumi", "stack", "output", "--json", "--show-secrets", "--stack", _stack_name()]
+    environment = _environment(places)
+    answer = subprocess.run(outputs, cwd=places.root, env=environment, capture_output=True, text=True, check=False)
+    if answer.returncode:
+        raise ToolchainError(f"stack {_stack_name()} can't be asked: {answer.stderr.strip()}; is it up? `make up`")
+    _run(places, [sys.executable, "-m", "cdc", "--outputs", "-", *arguments], stdin=answer.stdout)
 
 
 def _early(places: Places) -> None:

@@ -150,6 +150,19 @@ def test_auto_builds_where_the_registry_hangs_and_says_what_is_left_out(
     assert engine.pulled == []
 
 
+def test_what_is_left_out_is_recorded_as_absent_and_had_once_a_registry_answers(
+    engine: Engine, folders: Folders, registry: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    upstream(monkeypatch, {"grafana": f"{closed_port()}/grafana:1"})
+    lines: list[str] = []
+    assert ensure_images("auto", {}, lines.append, parts=["grafana"], folders=folders, probe_seconds=0.3) == {}
+    assert json.loads((folders.local / "images.json").read_text()) == {"grafana": {"source": "absent"}}
+    assert any("WARNING: grafana is left out" in line for line in lines)
+    upstream(monkeypatch, {"grafana": f"{registry}/grafana:1"})
+    found = ensure_images("auto", {}, lines.append, parts=["grafana"], folders=folders)
+    assert found["grafana"]["source"] == "pulled"
+
+
 def test_a_proxy_page_and_a_closed_port_are_no_registry(registry: str, proxy_page: str) -> None:
     closed = closed_port()
     assert images_registry.answering([registry, proxy_page, closed], seconds=3) == {registry}

@@ -211,6 +211,7 @@ def test_engine_that_ends_at_once_shows_its_log(places: Places, commands: Comman
 
 def test_pid_file_of_another_program_does_not_count(tmp_path: Path) -> None:
     pid_file, proc = tmp_path / "pid", tmp_path / "proc"
+    proc.mkdir()  # without it the machine's own processes would be asked
     assert engine.running_engine(pid_file, proc) is None
     pid_file.write_text("12\n")
     assert engine.running_engine(pid_file, proc) is None

@@ -3,11 +3,17 @@
 from __future__ import annotations
 
 import argparse
+import os
 import sys
 import threading
+import time
 from collections.abc import Callable, Sequence
+from pathlib import Path
 
 from cdc import demo, exporter, generate, latency, smoke
+from cdc.bench import load as bench_load
+from cdc.bench import report as bench_report
+from cdc.bench import run as bench_run
 from cdc.connections import Connections, NoStackError
 from cdc.shop_source import ShopError
 
@@ -57,6 +63,11 @@ def _parser() -> argparse.ArgumentParser:
         verb.add_argument("--seconds", type=_positive, help="how long; without it until Ctrl-C or SIGTERM")
         verb.add_argument("--seed", type=int, help="make the same choices again on the same rows")
         verb.set_defaults(run=run)
+
+    verb = verbs.add_parser("bench", help="measure throughput, latency, queries and memory; leaves millions of rows")
+    verb.add_argument("--scale", type=_positive, default=1.0, help="share of the full size; 0.01 for a trial")
+    verb.add_argument("--write", type=Path, help="page whose marked part becomes the figures")
+    verb.set_defaults(run=_bench)
     return parser
 
 
@@ -119,4 +130,22 @@ def _played(play: Callable[[threading.Event], generate.Progress]) -> int:
         print(f"generate: {error}", file=sys.stderr)
         return 1
     print(progress.summary())
+    return 0
+
+
+def _bench(connections: Connections, options: argparse.Namespace) -> int:
+    started, before = time.monotonic(), os.getloadavg()[0]
+    try:
+        results = bench_run.run(
+            connections,
+            scale=options.scale,
+            show=lambda line: print(f"{time.monotonic() - started:6.0f} s  {line}", flush=True),
+        )
+        text = bench_report.render(results, connections, (before, os.getloadavg()[0]))
+        print(text)
+        if options.write:
+            bench_report.write(options.write, text)
+    except bench_load.BenchError as error:
+        print(f"bench: {error}", file=sys.stderr)
+        return 1
     return 0

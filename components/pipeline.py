@@ -146,6 +146,9 @@ class Pipeline(pulumi.ComponentResource):
                     "topic_prefix": settings.topic_prefix,
                     "kafka_consumers": str(settings.kafka_consumers),
                     "flush_interval_ms": str(settings.flush_interval_ms),
+                    "aggregate_seconds": str(settings.aggregate_seconds),
+                    # One node; on shards: cluster('<name>', analytics.orders).
+                    "orders_everywhere": f"{ANALYTICS_DATABASE}.orders",
                     "epoch": str(settings.epoch),
                     "history_ttl_days": str(settings.history_ttl_days),
                 },

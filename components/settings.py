@@ -84,6 +84,7 @@ class Settings(BaseModel):
     poll_interval_ms: int = Field(50, ge=1, description="Debezium poll.interval.ms, ms")
     flush_interval_ms: int = Field(200, ge=10, le=30000, description="ClickHouse Kafka table flush interval, ms")
     kafka_consumers: int = Field(1, ge=1, le=64, description="ClickHouse consumers of each topic")
+    aggregate_seconds: int = Field(2, ge=1, le=3600, description="Interval at which changed aggregates are computed, s")
     history_ttl_days: int = Field(365, ge=1, le=36500, description="How long change history is kept, days")
     replicated: bool = Field(False, description="Replicated table engines (needs Keeper)")
 

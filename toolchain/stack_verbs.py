@@ -53,17 +53,11 @@ def stack_verbs(images: Verb) -> dict[str, Verb]:
 
     def demo(places: Places) -> None:
         """A living shop, with what arrives of it each second; DEMO_RATE and DEMO_SECONDS bound it."""
-        _early(places)
-        ensure(places, room=False)
-        if not _stack(places).running():
-            up(places)
-        limits = [("--rate", os.environ.get("DEMO_RATE")), ("--seconds", os.environ.get("DEMO_SECONDS"))]
-        # Ctrl-C is for the demo alone, which ends with its summary.
-        before = signal.signal(signal.SIGINT, lambda *_: None)
-        try:
-            _pipeline(places, "demo", *(word for name, value in limits if value for word in (name, value)))
-        finally:
-            signal.signal(signal.SIGINT, before)
+        _demo(places, up)
+
+    def bench(places: Places) -> None:
+        """Measure a stack of its own, which is new and gone afterwards; BENCH_SCALE=0.01 for a trial."""
+        _bench(places, up, down)
 
     def test(places: Places) -> None:
         """Every check that this machine can run."""
@@ -71,9 +65,42 @@ def stack_verbs(images: Verb) -> dict[str, Verb]:
         images(places)
         _run(places, [sys.executable, "-m", "pytest", "--durations=15"])
 
-    return {"up": up, "down": down, "preview": preview, "status": status, "demo": demo, "test": test} | {
-        verb: _pipeline_verb(verb) for verb in ("smoke", "latency")
-    }
+    return {
+        "up": up,
+        "down": down,
+        "preview": preview,
+        "status": status,
+        "demo": demo,
+        "bench": bench,
+        "test": test,
+    } | {verb: _pipeline_verb(verb) for verb in ("smoke", "latency")}
+
+
+def _demo(places: Places, up: Verb) -> None:
+    _early(places)
+    ensure(places, room=False)
+    if not _stack(places).running():
+        up(places)
+    limits = [("--rate", os.environ.get("DEMO_RATE")), ("--seconds", os.environ.get("DEMO_SECONDS"))]
+    # Ctrl-C is for the demo alone, which ends with its summary.
+    before = signal.signal(signal.SIGINT, lambda *_: None)
+    try:
+        _pipeline(places, "demo", *(word for name, value in limits if value for word in (name, value)))
+    finally:
+        signal.signal(signal.SIGINT, before)
+
+
+def _bench(places: Places, up: Verb, down: Verb) -> None:
+    os.environ["STACK"] = "bench"
+    scale = os.environ.get("BENCH_SCALE") or "1"
+    # A trial's figures are printed only: the page keeps those of the full size.
+    page = ["--write", "docs/performance.md"] if float(scale) >= 1 else []
+    down(places)
+    try:
+        up(places)
+        _pipeline(places, "bench", "--scale", scale, *page)
+    finally:
+        down(places)
 
 
 def _pipeline_verb(verb: str) -> Verb:

@@ -40,6 +40,8 @@ def parameters(database: str, **changed: str) -> dict[str, str]:
         "topic_prefix": "postgres-server",
         "kafka_consumers": "1",
         "flush_interval_ms": "200",
+        "aggregate_seconds": "3600",
+        "orders_everywhere": f"{database}.orders",
         "epoch": "0",
         "history_ttl_days": "36500",
     }
@@ -147,7 +149,7 @@ class Feed:
 
     def clear(self) -> None:
         """Empty the tables."""
-        for table in ("orders_final", "orders_current", "ingest_errors", "heartbeat"):
+        for table in ("orders_final", "orders_current", "ingest_errors", "heartbeat", "orders_hourly_cells"):
             self.connection.run(f"TRUNCATE TABLE {self.database}.{table}")
 
     def reasons(self) -> list[str]:

@@ -8,6 +8,7 @@ from typing import Any
 import pulumi
 import pulumi_random as random
 
+from components.configs.clickhouse import shard_parameters
 from components.configs.connector import ConnectorConfigArgs, connector_config
 from components.configs.images import Image, containers
 from components.configs.readme import readme
@@ -148,7 +149,7 @@ class Pipeline(pulumi.ComponentResource):
                     "flush_interval_ms": str(settings.flush_interval_ms),
                     "aggregate_seconds": str(settings.aggregate_seconds),
                     # One node; on shards: cluster('<name>', analytics.orders).
-                    "orders_everywhere": f"{ANALYTICS_DATABASE}.orders",
+                    **shard_parameters(ANALYTICS_DATABASE, endpoint.cluster),
                     "epoch": str(settings.epoch),
                     "history_ttl_days": str(settings.history_ttl_days),
                 },

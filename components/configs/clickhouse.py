@@ -38,3 +38,21 @@ def users_config(memory: Memory, *, admin_password: str, operator_password: str,
         reader_sha256=hashlib.sha256(reader_password.encode()).hexdigest(),
         max_query_memory_bytes=memory.limit_mib * MIB * 6 // 10,
     )
+
+
+def shard_parameters(database: str, cluster: str) -> dict[str, str]:
+    """Parameters of the migrations that say how rows find their shard and queries all shards; no ``cluster``: one node.
+
+    Each shard's view of current rows is right by itself, because all versions of a key are on one shard.
+    """
+    if not cluster:
+        return {
+            "orders_everywhere": f"{database}.orders",
+            "orders_history": "orders_final",
+            "orders_route_engine": "Null",
+        }
+    return {
+        "orders_everywhere": f"cluster('{cluster}', {database}.orders)",
+        "orders_history": "orders_route",
+        "orders_route_engine": f"Distributed('{cluster}', '{database}', 'orders_final', cityHash64(id))",
+    }

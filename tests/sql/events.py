@@ -17,6 +17,7 @@ from typing import Any
 from cdc import migrations
 from cdc.clickhouse import ClickHouse, Row
 from cdc.clickhouse_migrations import DIALECT
+from components.configs.clickhouse import shard_parameters
 
 FOLDER = Path(__file__).resolve().parents[2] / "sql" / "clickhouse"
 TOAST = "__debezium_unavailable_value"
@@ -41,7 +42,7 @@ def parameters(database: str, **changed: str) -> dict[str, str]:
         "kafka_consumers": "1",
         "flush_interval_ms": "200",
         "aggregate_seconds": "3600",
-        "orders_everywhere": f"{database}.orders",
+        **shard_parameters(database, ""),
         "epoch": "0",
         "history_ttl_days": "36500",
     }
@@ -174,6 +175,8 @@ def restate(feed: Feed, name: str, **changed: str) -> None:
 
 
 def statements(database: str, **changed: str) -> Sequence[str]:
-    """Return all statements of the files, filled in."""
+    """Return all statements of the files, filled in; of an object that a later file restates only the last."""
     files = migrations.load(FOLDER, parameters(database, **changed), DIALECT)
-    return [statement.sql for file in files for statement in file.statements]
+    found = [statement for file in files for statement in file.statements]
+    last = {each.meaning.name: each for each in found if each.meaning.kind is migrations.Kind.DEFINITION}
+    return [each.sql for each in found if last.get(each.meaning.name, each) is each]

@@ -34,7 +34,7 @@ def _passes(policies: Sequence[Policy], subject: Peer, other: Peer, port: int, d
 
 def _selects(policy: Policy, peer: Peer) -> bool:
     wanted = policy["spec"]["podSelector"].get("matchLabels", {})
-    return peer.namespace == policy["metadata"]["namespace"] and wanted.items() <= dict(peer.labels).items()
+    return bool(peer.namespace == policy["metadata"]["namespace"] and wanted.items() <= dict(peer.labels).items())
 
 
 def _matches(rule: Mapping[str, Any], side: str, other: Peer, port: int, *, rules_namespace: str) -> bool:

@@ -8,10 +8,10 @@ from typing import Any
 import pulumi
 import pulumi_random as random
 
+from components.configs.clickhouse import shard_parameters
 from components.configs.connector import ConnectorConfigArgs, connector_config
 from components.configs.images import Image, containers
 from components.configs.readme import readme
-from components.docker.platform import DockerPlatform
 from components.endpoints import (
     Address,
     ClickHouseEndpoint,
@@ -36,12 +36,11 @@ class Pipeline(pulumi.ComponentResource):
 
     def __init__(self, name: str, *, settings: Settings, opts: pulumi.ResourceOptions | None = None) -> None:
         super().__init__("cdc:index:Pipeline", name, None, opts)
-        settings.require_deployable()
         for warning in [*settings.warnings, *_tables_without_target(settings)]:
             pulumi.log.warn(warning)
         self._names = Names(settings=settings)
         self._settings = settings
-        self._platform: Platform = DockerPlatform(names=self._names, parent=self)
+        self._platform = _platform(self._names, self)
         self._source_user = Credential(user=DEBEZIUM_USER, password=self._password("debezium"))
         self._operator = Credential(user=OPERATOR_USER, password=self._password("postgres-operator"))
         self._reader = self._reader_user()
@@ -131,6 +130,7 @@ class Pipeline(pulumi.ComponentResource):
                 tables=settings.tables,
                 managed=settings.source == "managed",
                 triggers=pulumi.Output.all(database.identity) if database else None,
+                ca=source.ca,
                 timeout_seconds=settings.timeout_seconds,
             ),
             opts=self._child(after=[database] if database else []),
@@ -152,17 +152,18 @@ class Pipeline(pulumi.ComponentResource):
                 parameters={
                     "database": ANALYTICS_DATABASE,
                     "replicated": "Replicated" if settings.replicated else "",
-                    "on_cluster": "",
+                    "on_cluster": f"ON CLUSTER '{endpoint.cluster}'" if endpoint.cluster else "",
                     "kafka_brokers": str(kafka.inside),
                     "topic_prefix": settings.topic_prefix,
                     "kafka_consumers": str(settings.kafka_consumers),
                     "flush_interval_ms": str(settings.flush_interval_ms),
                     "aggregate_seconds": str(settings.aggregate_seconds),
                     # One node; on shards: cluster('<name>', analytics.orders).
-                    "orders_everywhere": f"{ANALYTICS_DATABASE}.orders",
+                    **shard_parameters(ANALYTICS_DATABASE, endpoint.cluster),
                     "epoch": str(settings.epoch),
                     "history_ttl_days": str(settings.history_ttl_days),
                 },
+                ca=endpoint.ca,
                 triggers=pulumi.Output.all(clickhouse.identity),
                 timeout_seconds=settings.timeout_seconds,
             ),
@@ -183,14 +184,17 @@ class Pipeline(pulumi.ComponentResource):
             args=DebeziumConnectorArgs(
                 url=connect.endpoint.url,
                 connector=settings.connector,
-                config=schema.generated_columns.apply(lambda columns: self._connector_config(source, columns)),
+                config=schema.generated_columns.apply(lambda columns: self._connector_config(source, connect, columns)),
+                ca=connect.endpoint.ca,
                 triggers=pulumi.Output.all(connect.identity),
                 timeout_seconds=settings.timeout_seconds,
             ),
             opts=self._child(after=after),
         )
 
-    def _connector_config(self, source: PostgresEndpoint, generated_columns: list[str] | None) -> dict[str, str]:
+    def _connector_config(
+        self, source: PostgresEndpoint, connect: Part[ConnectEndpoint], generated_columns: list[str] | None
+    ) -> dict[str, str]:
         settings = self._settings
         return connector_config(
             ConnectorConfigArgs(
@@ -199,8 +203,20 @@ class Pipeline(pulumi.ComponentResource):
                 database=source.database,
                 generated_columns=generated_columns or [],
                 settings=settings,
+                source_options=connect.endpoint.source_options,
             )
         )
+
+
+def _platform(names: Names, parent: pulumi.Resource) -> Platform:
+    """The platform that the settings ask for; the other one's SDK is not even loaded."""
+    if names.settings.platform == "kubernetes":
+        from components.kubernetes.platform import KubernetesPlatform  # noqa: PLC0415
+
+        return KubernetesPlatform(names=names, parent=parent)
+    from components.docker.platform import DockerPlatform  # noqa: PLC0415
+
+    return DockerPlatform(names=names, parent=parent)
 
 
 def _tables_without_target(settings: Settings) -> list[str]:

@@ -20,6 +20,7 @@ from pydantic import BaseModel, ConfigDict, Field, SecretStr, ValidationError, f
 from pydantic.alias_generators import to_camel
 
 from components import versions
+from components.settings_kubernetes import KubernetesSettings
 
 PROJECT = "cdc"
 Port = Annotated[int, Field(ge=1, le=65535)]
@@ -130,6 +131,12 @@ class Settings(BaseModel):
     )
     timeout_seconds: int = Field(300, ge=30, description="How long each step waits for its part to be ready, s")
 
+    backup_access_key: SecretStr = Field(SecretStr(""), description="Object store's access key, set with --secret")
+    backup_secret_key: SecretStr = Field(SecretStr(""), description="Object store's secret key, set with --secret")
+    kubernetes: KubernetesSettings = Field(
+        KubernetesSettings(), description="Topology, storage, endpoints and backups of a stack on Kubernetes"
+    )
+
     @field_validator("tables")
     @classmethod
     def _tables_are_qualified(cls, tables: list[str]) -> list[str]:
@@ -176,7 +183,23 @@ class Settings(BaseModel):
         if self.alert_email_to and not (self.alert_email_from and self.alert_smtp_host):
             raise ValueError("alertEmailTo needs alertEmailFrom and alertSmtpHost (host:port)")
         self._ports_differ()
+        if self.platform == "kubernetes" and (findings := self._kubernetes_findings()):
+            raise ValueError("\n  - ".join(findings))
         return self
+
+    def _kubernetes_findings(self) -> list[str]:
+        """What is missing or impossible for this platform."""
+        findings = self.kubernetes.findings()
+        for key in ("backup_access_key", "backup_secret_key"):
+            if not getattr(self, key).get_secret_value():
+                name = to_camel(key)
+                findings.append(f"{PROJECT}:{name} is absent: pulumi config set --secret {name} <value>")
+        if self.kubernetes.clickhouse_hosts > 1 and not self.replicated:
+            findings.append(
+                f"{PROJECT}:replicated = False: {self.kubernetes.clickhouse_hosts} ClickHouse servers hold the same "
+                "rows only as replicated tables; set it to true"
+            )
+        return findings
 
     def _ports_differ(self) -> None:
         seen: dict[int, str] = {}
@@ -205,14 +228,6 @@ class Settings(BaseModel):
                 f"middle of a COPY (18 of 19 trials), and what prevents it here was tried with {versions.DEBEZIUM} only"
             ]
         return []
-
-    def require_deployable(self) -> None:
-        """Raise SettingsError for a platform that this release has no components for."""
-        if self.platform != "docker":
-            raise SettingsError(
-                f"{PROJECT}:platform = {self.platform!r}: this release deploys to docker only; "
-                "use the dev stack or set platform to docker"
-            )
 
     @classmethod
     def from_mapping(cls, values: Mapping[str, Any]) -> Settings:
@@ -284,7 +299,7 @@ def _explain(error: ValidationError) -> str:
             hint = f"did you mean {PROJECT}:{close[0]}?" if close else f"known keys: {', '.join(config_keys())}"
             lines.append(f"{PROJECT}:{key} is not a key of this project; {hint}")
         elif key:
-            shown = "a secret" if "password" in key.lower() or "webhook" in key.lower() else repr(item["input"])
+            shown = "a secret" if re.search("password|webhook|key$", key.lower()) else repr(item["input"])
             lines.append(f"{PROJECT}:{key} = {shown}: {message}")
         else:
             lines.append(message)

@@ -132,7 +132,7 @@ def _pipeline(places: Places, *arguments: str) -> None:
 
 def _early(places: Places) -> None:
     """Settings that can't be deployed are refused before anything is installed, built or pulled."""
-    Stack(name=_stack_name(), root=places.root, environment={}, log=say).settings().require_deployable()
+    Stack(name=_stack_name(), root=places.root, environment={}, log=say).settings()
 
 
 def _stack(places: Places) -> Stack:

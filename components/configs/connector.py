@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from collections.abc import Mapping
+from dataclasses import dataclass, field
 from pathlib import Path
 
 from components.names import DDL_TABLE, DEBEZIUM_USER, HEARTBEAT_TABLE, SIGNAL_TABLE, Names
@@ -22,13 +23,15 @@ PLUGIN_CLASS = "cdc.debezium.WholeLsnPostgresConnector"
 
 @dataclass(frozen=True, kw_only=True)
 class ConnectorConfigArgs:
-    """The source as Kafka Connect reaches it. ``generated_columns`` are ``schema.table.column``."""
+    """The source as Kafka Connect reaches it. ``generated_columns`` are ``schema.table.column``; ``source_options`` are
+    the platform's: where the password and the authority's certificate are."""
 
     host: str
     port: int
     database: str
     generated_columns: list[str]
     settings: Settings
+    source_options: Mapping[str, str] = field(default_factory=dict)
 
 
 def connector_config(args: ConnectorConfigArgs) -> dict[str, str]:
@@ -40,6 +43,7 @@ def connector_config(args: ConnectorConfigArgs) -> dict[str, str]:
         **_canary(args.settings),
         **_flow(args.settings),
         **_routes(args.settings),
+        **args.source_options,
         **args.settings.connector_overrides,
     }
 

@@ -22,7 +22,7 @@ PROVIDER_VERSION = "1"
 COMPUTED = ("generated_columns", "server_version", "schema_version", "drift", "retired")
 NAMED = ("host", "port", "database", "admin_user", "debezium_user", "operator_user", "publication", "slot", "tables")
 PASSWORDS = ("admin_password", "debezium_password", "operator_password", "reader_password", "application_password")
-COMPARED = (*NAMED, *PASSWORDS, "reader_user", "application_user", "managed", "triggers", "provider_version")
+COMPARED = (*NAMED, *PASSWORDS, "reader_user", "application_user", "managed", "ca", "triggers", "provider_version")
 RENAMES = {
     "slot": "slot",
     "publication": "publication",
@@ -138,6 +138,7 @@ def _login(props: Mapping[str, Any]) -> Login:
         database=base.text(props, "database"),
         user=base.text(props, "admin_user"),
         password=base.text(props, "admin_password"),
+        ca=base.text(props, "ca", ""),
     )
 
 
@@ -157,7 +158,7 @@ def _report(line: str) -> None:
 class SourceSchemaArgs:
     """Where the source is and what is captured. ``tables`` are ``schema.table``; ``managed`` adds the demo schema,
     whose application logs in as ``application_user``; ``triggers`` holds anything whose change calls for another visit,
-    such as the container's id."""
+    such as the container's id. ``ca`` is the authority, PEM, that the server is verified against."""
 
     host: pulumi.Input[str]
     port: pulumi.Input[int]
@@ -176,6 +177,7 @@ class SourceSchemaArgs:
     reader_password: pulumi.Input[str] | None = None
     application_user: pulumi.Input[str] | None = None
     application_password: pulumi.Input[str] | None = None
+    ca: pulumi.Input[str] | None = None
     timeout_seconds: pulumi.Input[int] = 300
     triggers: pulumi.Input[list[str]] | None = None
 

@@ -17,6 +17,7 @@ from typing import Any
 from cdc import migrations
 from cdc.clickhouse import ClickHouse, Row
 from cdc.clickhouse_migrations import DIALECT
+from components.configs.clickhouse import shard_parameters
 
 FOLDER = Path(__file__).resolve().parents[2] / "sql" / "clickhouse"
 TOAST = "__debezium_unavailable_value"
@@ -41,7 +42,7 @@ def parameters(database: str, **changed: str) -> dict[str, str]:
         "kafka_consumers": "1",
         "flush_interval_ms": "200",
         "aggregate_seconds": "3600",
-        "orders_everywhere": f"{database}.orders",
+        **shard_parameters(database, ""),
         "epoch": "0",
         "history_ttl_days": "36500",
     }

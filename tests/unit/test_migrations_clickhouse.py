@@ -10,6 +10,7 @@ import pytest
 from cdc import migrations, sqltext
 from cdc.clickhouse_migrations import DIALECT
 from cdc.migrations import Kind, Meaning, MigrationError
+from components.configs.clickhouse import shard_parameters
 
 FOLDER = Path(__file__).resolve().parents[2] / "sql" / "clickhouse"
 PARAMETERS = {
@@ -21,7 +22,7 @@ PARAMETERS = {
     "kafka_consumers": "1",
     "flush_interval_ms": "200",
     "aggregate_seconds": "2",
-    "orders_everywhere": "analytics.orders",
+    **shard_parameters("analytics", ""),
     "epoch": "0",
     "history_ttl_days": "3650",
 }

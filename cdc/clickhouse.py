@@ -11,7 +11,7 @@ from clickhouse_driver import Client
 from clickhouse_driver.errors import Error as DriverError
 from clickhouse_driver.errors import NetworkError, ServerException, SocketTimeoutError
 
-from cdc.trust import ca_file
+from cdc.trust import verified_clickhouse
 from cdc.waiting import Deadline
 
 _WRONG_LOGIN = frozenset({192, 193, 194, 516})
@@ -61,7 +61,7 @@ class ClickHouse:
             send_receive_timeout=endpoint.query_timeout,
             sync_request_timeout=endpoint.connect_timeout,
             client_name="cdc",
-            **_verification(endpoint.ca),
+            **verified_clickhouse(endpoint.ca),
         )
 
     @classmethod
@@ -133,10 +133,6 @@ class ClickHouse:
             )
         message = str(error.message).split("Stack trace:", 1)[0]
         return ClickHouseError(f"code {code}: {message.removeprefix('DB::Exception: ').strip().rstrip('.')}", code=code)
-
-
-def _verification(ca: str) -> dict[str, Any]:
-    return {"secure": True, "verify": True, "ca_certs": ca_file(ca)} if ca else {}
 
 
 def _first_line(text: str) -> str:

@@ -127,6 +127,11 @@ class ConnectClient:
         body = self._call("GET", f"{_path(name)}/offsets", missing=f"{name} does not exist")
         return list(body.get("offsets", []))
 
+    def set_offset(self, name: str, partition: Mapping[str, Any], offset: Mapping[str, Any]) -> None:
+        """Overwrite a stored offset; Connect allows it only while the connector is STOPPED."""
+        body = {"offsets": [{"partition": dict(partition), "offset": dict(offset)}]}
+        self._call("PATCH", f"{_path(name)}/offsets", json=body, missing=f"{name} does not exist")
+
     def names(self) -> list[str]:
         """Names of all connectors."""
         return sorted(self._call("GET", "/connectors"))

@@ -14,6 +14,8 @@ from urllib.parse import urlsplit
 import psycopg
 from clickhouse_driver import Client
 
+from cdc.trust import verified_clickhouse, verified_postgres
+
 Postgres = psycopg.Connection[tuple[Any, ...]]
 
 
@@ -62,9 +64,9 @@ class Connections:
         """Open a client of ClickHouse that only reads what the pipeline delivers."""
         return self._clickhouse("clickhouseUser", "clickhousePassword")
 
-    def clickhouse_operator(self) -> Client:
-        """Open a client that reads data and system tables, and inserts."""
-        return self._clickhouse("operatorUser", "clickhouseOperatorPassword")
+    def clickhouse_operator(self, *, timeout: float = 300.0) -> Client:
+        """Open a client that reads data and system tables, and inserts; a call may take ``timeout`` seconds."""
+        return self._clickhouse("operatorUser", "clickhouseOperatorPassword", timeout=timeout)
 
     def clickhouse_admin(self) -> Client:
         """Open a client that may do everything; for recovery, which takes Kafka tables off and on again."""
@@ -80,9 +82,10 @@ class Connections:
             password=self._output(password),
             autocommit=autocommit,
             connect_timeout=10,
+            **verified_postgres(self._ca),
         )
 
-    def _clickhouse(self, user: str, password: str) -> Client:
+    def _clickhouse(self, user: str, password: str, *, timeout: float = 300.0) -> Client:
         host, port = str(self._output("clickhouseNativeAddress")).rsplit(":", 1)
         return Client(
             host=host,
@@ -91,7 +94,14 @@ class Connections:
             password=self._output(password),
             database=self._output("clickhouseDatabase"),
             connect_timeout=10,
+            send_receive_timeout=timeout,
+            **verified_clickhouse(self._ca),
         )
+
+    @property
+    def _ca(self) -> str:
+        """Authority that servers are verified against, PEM; empty where the stack's networks are the host's own."""
+        return str(self.outputs.get("ca") or "")
 
     def _output(self, name: str) -> Any:  # noqa: ANN401 - outputs are JSON
         if name not in self.outputs:

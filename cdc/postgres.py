@@ -13,7 +13,7 @@ from typing import Any
 import psycopg
 from psycopg import sql
 
-from cdc.trust import ca_file
+from cdc.trust import verified_postgres
 from cdc.waiting import Deadline
 
 Connection = psycopg.Connection[tuple[Any, ...]]
@@ -47,10 +47,6 @@ class Login:
         return f"{self.user}@{self.host}:{self.port}/{self.database}"
 
 
-def _verification(ca: str) -> dict[str, Any]:
-    return {"sslmode": "verify-full", "sslrootcert": ca_file(ca)} if ca else {}
-
-
 def connect(login: Login, deadline: Deadline) -> Connection:
     """Open a connection in autocommit, waiting for a server that is still starting.
 
@@ -67,7 +63,7 @@ def connect(login: Login, deadline: Deadline) -> Connection:
                 user=login.user,
                 password=login.password,
                 connect_timeout=CONNECT_TIMEOUT,
-                **_verification(login.ca),
+                **verified_postgres(login.ca),
                 application_name="cdc",
                 autocommit=True,
             )

@@ -16,6 +16,8 @@ from confluent_kafka.admin import AdminClient, OffsetSpec
 
 from cdc.postgres import Connection
 
+INTERNAL = frozenset({"__consumer_offsets", "__transaction_state"})
+"""Kafka's own topics: their leaders and replicas matter, their offsets don't."""
 KAFKA_TIMEOUT = 10.0
 """Seconds for one admin call."""
 
@@ -50,6 +52,8 @@ class Source:
     beat: int
     """The canary's newest beat here."""
     beat_age_seconds: float
+    archived_age_seconds: float | None = None
+    """Since the last WAL file was archived; None where nothing is."""
 
 
 _SLOTS = """
@@ -69,6 +73,7 @@ _ACTIVITY = """
                     FILTER (WHERE backend_type = 'client backend')), 0)::float8
       FROM pg_stat_activity
 """
+_ARCHIVED = "SELECT extract(epoch FROM clock_timestamp() - last_archived_time)::float8 FROM pg_stat_archiver"
 _SOURCE_BEAT = "SELECT beat, extract(epoch FROM clock_timestamp() - committed_at)::float8 FROM cdc.heartbeat"
 
 
@@ -95,6 +100,7 @@ def source(connection: Connection) -> Source:
         longest_transaction_seconds=max(0.0, oldest),
         beat=beat,
         beat_age_seconds=age,
+        archived_age_seconds=_only(connection.execute(_ARCHIVED).fetchone())[0],
     )
 
 
@@ -110,6 +116,7 @@ class Partition:
     in_sync: int
     oldest: int
     newest: int
+    """Both 0 for Kafka's own topics and while there is no leader."""
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -159,7 +166,7 @@ def kafka(admin: AdminClient) -> Kafka:
         TopicPartition(name, number)
         for name, topic in metadata.topics.items()
         for number, partition in topic.partitions.items()
-        if partition.leader >= 0
+        if partition.leader >= 0 and name not in INTERNAL
     ]
     oldest, newest = (_offsets(admin, places, spec) for spec in (OffsetSpec.earliest(), OffsetSpec.latest()))
     groups = [group.group_id for group in admin.list_consumer_groups(request_timeout=KAFKA_TIMEOUT).result().valid]
@@ -258,6 +265,8 @@ class Delivery:
     """Empty while nothing was compared."""
     schema_changes: int | None
     """DDL statements seen; None where they are not carried."""
+    backup_age_seconds: float | None = None
+    """Since the last backup that this server made and remembers; None where there is none."""
 
 
 _BEAT = """
@@ -274,6 +283,10 @@ _PARTS = """
       FROM (SELECT table, partition_id, count() AS parts, sum(rows) AS rows FROM system.parts
              WHERE active AND database = currentDatabase() GROUP BY table, partition_id)
      GROUP BY table ORDER BY table
+"""
+_BACKUP = """
+    SELECT if(count() = 0, NULL, toFloat64(dateDiff('second', max(end_time), now())))
+      FROM system.backups WHERE status = 'BACKUP_CREATED'
 """
 _DISK = "SELECT sum(free_space), sum(total_space) FROM system.disks"
 _RECONCILED = """
@@ -296,6 +309,7 @@ def delivery(client: Client) -> Delivery:
         disk_total_bytes=total,
         reconciled=_reconciled(client),
         schema_changes=_schema_changes(client),
+        backup_age_seconds=client.execute(_BACKUP)[0][0],
     )
 
 

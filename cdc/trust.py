@@ -5,6 +5,7 @@ from __future__ import annotations
 import hashlib
 import tempfile
 from pathlib import Path
+from typing import Any
 
 
 def ca_file(pem: str) -> str:
@@ -16,3 +17,13 @@ def ca_file(pem: str) -> str:
             file.write(pem)
         Path(file.name).replace(path)
     return str(path)
+
+
+def verified_postgres(ca: str) -> dict[str, Any]:
+    """Options of psycopg that verify certificate and name against ``ca``, PEM; none without one."""
+    return {"sslmode": "verify-full", "sslrootcert": ca_file(ca)} if ca else {}
+
+
+def verified_clickhouse(ca: str) -> dict[str, Any]:
+    """Options of clickhouse-driver that verify certificate and name against ``ca``, PEM; none without one."""
+    return {"secure": True, "verify": True, "ca_certs": ca_file(ca)} if ca else {}

@@ -84,3 +84,15 @@ class ClickHouseEndpoint:
     def url(self) -> str:
         """HTTP address for the operator's machine."""
         return f"{self.scheme}://{self.http}"
+
+
+@dataclass(frozen=True, kw_only=True)
+class Watched:
+    """All that is to be watched: the parts, and who watches the source (ClickHouse has its own)."""
+
+    source: PostgresEndpoint
+    source_operator: Credential
+    source_reader: Credential
+    kafka: KafkaEndpoint
+    connect: ConnectEndpoint
+    clickhouse: ClickHouseEndpoint

@@ -8,8 +8,10 @@ from typing import Any
 import pulumi
 import pulumi_random as random
 
+from components.configs.clickhouse import shard_parameters
 from components.configs.connector import ConnectorConfigArgs, connector_config
-from components.configs.images import Image
+from components.configs.images import Image, containers
+from components.configs.readme import readme
 from components.endpoints import (
     Address,
     ClickHouseEndpoint,
@@ -17,8 +19,9 @@ from components.endpoints import (
     Credential,
     KafkaEndpoint,
     PostgresEndpoint,
+    Watched,
 )
-from components.names import ANALYTICS_DATABASE, APPLICATION_USER, DEBEZIUM_USER, OPERATOR_USER, Names
+from components.names import ANALYTICS_DATABASE, APPLICATION_USER, DEBEZIUM_USER, OPERATOR_USER, READER_USER, Names
 from components.platform import Part, Platform
 from components.providers.clickhouse_schema import ClickHouseSchema, ClickHouseSchemaArgs
 from components.providers.debezium_connector import DebeziumConnector, DebeziumConnectorArgs
@@ -40,6 +43,7 @@ class Pipeline(pulumi.ComponentResource):
         self._platform = _platform(self._names, self)
         self._source_user = Credential(user=DEBEZIUM_USER, password=self._password("debezium"))
         self._operator = Credential(user=OPERATOR_USER, password=self._password("postgres-operator"))
+        self._reader = self._reader_user()
         self._application = self._application_user()
 
         source, database = self._source()
@@ -59,7 +63,18 @@ class Pipeline(pulumi.ComponentResource):
                 "applicationPassword": self._application.password,
             }
         self.outputs |= {"connectUrl": connect.endpoint.url, "connectorState": connector.state}
+        if self._reader:
+            watched = Watched(
+                source=source,
+                source_operator=self._operator,
+                source_reader=self._reader,
+                kafka=kafka.endpoint,
+                connect=connect.endpoint,
+                clickhouse=clickhouse.endpoint,
+            )
+            self.outputs |= self._platform.monitoring(watched)
         self.outputs |= self._platform.outputs()
+        self.outputs["readme"] = readme(self.outputs)
         self.register_outputs({})
 
     def _child(self, after: list[pulumi.Resource] | None = None) -> pulumi.ResourceOptions:
@@ -67,6 +82,12 @@ class Pipeline(pulumi.ComponentResource):
 
     def _password(self, name: str) -> pulumi.Output[str]:
         return random.RandomPassword(name, length=32, special=False, opts=self._child()).result
+
+    def _reader_user(self) -> Credential | None:
+        """Without monitoring nobody reads as this user."""
+        if not self._settings.monitoring:
+            return None
+        return Credential(user=READER_USER, password=self._password("postgres-reader"))
 
     def _application_user(self) -> Credential | None:
         """Somebody else's database has its own applications."""
@@ -100,6 +121,8 @@ class Pipeline(pulumi.ComponentResource):
                 debezium_password=self._source_user.password,
                 operator_user=self._operator.user,
                 operator_password=self._operator.password,
+                reader_user=self._reader.user if self._reader else None,
+                reader_password=self._reader.password if self._reader else None,
                 application_user=self._application.user if self._application else None,
                 application_password=self._application.password if self._application else None,
                 publication=settings.publication,
@@ -134,6 +157,9 @@ class Pipeline(pulumi.ComponentResource):
                     "topic_prefix": settings.topic_prefix,
                     "kafka_consumers": str(settings.kafka_consumers),
                     "flush_interval_ms": str(settings.flush_interval_ms),
+                    "aggregate_seconds": str(settings.aggregate_seconds),
+                    # One node; on shards: cluster('<name>', analytics.orders).
+                    **shard_parameters(ANALYTICS_DATABASE, endpoint.cluster),
                     "epoch": str(settings.epoch),
                     "history_ttl_days": str(settings.history_ttl_days),
                 },
@@ -226,7 +252,7 @@ def _outputs(
         "tables": settings.tables,
         "images": {
             part: {"version": image.version, "source": image.source, "reference": image.reference}
-            for part, image in images.items()
+            for part, image in containers(images).items()
         },
     }
 

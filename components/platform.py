@@ -7,7 +7,14 @@ from typing import Any, Generic, Protocol, TypeVar
 import pulumi
 
 from components.configs.images import Image
-from components.endpoints import ClickHouseEndpoint, ConnectEndpoint, Credential, KafkaEndpoint, PostgresEndpoint
+from components.endpoints import (
+    ClickHouseEndpoint,
+    ConnectEndpoint,
+    Credential,
+    KafkaEndpoint,
+    PostgresEndpoint,
+    Watched,
+)
 
 EndpointT = TypeVar("EndpointT")
 
@@ -39,6 +46,9 @@ class Platform(Protocol):
 
     def clickhouse(self, kafka: Part[KafkaEndpoint]) -> Part[ClickHouseEndpoint]:
         """The analytics servers."""
+
+    def monitoring(self, watched: Watched) -> dict[str, Any]:
+        """Exporters, Prometheus and what shows their figures; returns the stack outputs of what runs."""
 
     def outputs(self) -> dict[str, Any]:
         """Stack outputs that only this platform has."""

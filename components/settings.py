@@ -25,6 +25,13 @@ from components.settings_kubernetes import KubernetesSettings
 PROJECT = "cdc"
 Port = Annotated[int, Field(ge=1, le=65535)]
 TABLE_NAME = re.compile(r"^[a-z_][a-z0-9_]*\.[a-z_][a-z0-9_]*$")
+MONITORING_PORTS = [
+    f"{part}_port"
+    for part in (
+        *("prometheus", "alertmanager", "node_exporter", "postgres_exporter", "kafka_exporter"),
+        *("clickhouse_metrics", "kafka_jmx", "cdc_exporter", "grafana", "kafdrop"),
+    )
+]
 IDENTIFIER = r"^[a-z_][a-z0-9_]{0,62}$"
 
 
@@ -57,7 +64,11 @@ class Settings(BaseModel):
         SecretStr(""), description="Its password, set with --secret (external source only)"
     )
     database: str = Field("inventory", pattern=IDENTIFIER, description="Captured database")
-    tables: list[str] = Field(["inventory.orders"], min_length=1, description="Captured tables, schema.table")
+    tables: list[str] = Field(
+        [f"inventory.{name}" for name in ("customers", "products", "orders", "inventory", "shipments")],
+        min_length=1,
+        description="Captured tables, schema.table",
+    )
     message_keys: dict[str, str] = Field(
         {"inventory.orders": "purchaser"}, description="Column that keys a table's topic instead of its primary key"
     )
@@ -77,8 +88,21 @@ class Settings(BaseModel):
     poll_interval_ms: int = Field(50, ge=1, description="Debezium poll.interval.ms, ms")
     flush_interval_ms: int = Field(200, ge=10, le=30000, description="ClickHouse Kafka table flush interval, ms")
     kafka_consumers: int = Field(1, ge=1, le=64, description="ClickHouse consumers of each topic")
+    aggregate_seconds: int = Field(2, ge=1, le=3600, description="Interval at which changed aggregates are computed, s")
     history_ttl_days: int = Field(365, ge=1, le=36500, description="How long change history is kept, days")
     replicated: bool = Field(False, description="Replicated table engines (needs Keeper)")
+
+    monitoring: bool = Field(True, description="Prometheus, Alertmanager, exporters, Grafana and Kafdrop beside it")
+    scrape_interval_seconds: int = Field(15, ge=1, le=300, description="How often Prometheus asks and judges, s")
+    prometheus_retention_days: int = Field(30, ge=1, le=3650, description="How long Prometheus keeps metrics, days")
+    alert_webhook_url: SecretStr = Field(
+        SecretStr(""), description="Where alerts are posted to as Alertmanager's JSON, set with --secret"
+    )
+    alert_email_to: str = Field("", description="Address that alerts are mailed to")
+    alert_email_from: str = Field("", description="Sender of those mails")
+    alert_smtp_host: str = Field("", description="Mail server as host:port (alertEmailTo only)")
+    alert_smtp_user: str = Field("", description="User of the mail server, where it wants one")
+    alert_smtp_password: SecretStr = Field(SecretStr(""), description="Its password, set with --secret")
 
     postgres_version: str = Field(versions.POSTGRES, description="PostgreSQL version")
     kafka_version: str = Field(versions.KAFKA, description="Kafka version")
@@ -90,6 +114,16 @@ class Settings(BaseModel):
     connect_port: Port = Field(8083, description="Port of the Kafka Connect REST API on 127.0.0.1")
     clickhouse_http_port: Port = Field(8123, description="Port of ClickHouse HTTP on 127.0.0.1")
     clickhouse_native_port: Port = Field(9000, description="Port of the ClickHouse native protocol on 127.0.0.1")
+    prometheus_port: Port = Field(9090, description="Port of Prometheus on 127.0.0.1")
+    alertmanager_port: Port = Field(9093, description="Port of Alertmanager on 127.0.0.1")
+    node_exporter_port: Port = Field(9100, description="Port of the host's metrics on 127.0.0.1")
+    postgres_exporter_port: Port = Field(9187, description="Port of PostgreSQL's metrics on 127.0.0.1")
+    kafka_exporter_port: Port = Field(9308, description="Port of the Kafka exporter's metrics on 127.0.0.1")
+    clickhouse_metrics_port: Port = Field(9116, description="Port of ClickHouse's metrics on 127.0.0.1")
+    kafka_jmx_port: Port = Field(9101, description="Port of the broker's JMX metrics on 127.0.0.1")
+    cdc_exporter_port: Port = Field(9117, description="Port of the pipeline's metrics on 127.0.0.1")
+    grafana_port: Port = Field(3000, description="Port of Grafana on 127.0.0.1")
+    kafdrop_port: Port = Field(9001, description="Port of Kafdrop on 127.0.0.1")
     backend_subnet: str = Field("172.20.0.0/16", description="Internal network, no way out")
     frontend_subnet: str = Field("172.21.0.0/16", description="Network of what the host must reach")
     resource_scale: float = Field(
@@ -146,6 +180,8 @@ class Settings(BaseModel):
             raise ValueError("replicated true needs Keeper, which only the pulled image has; set images to pull")
         if ip_network(self.backend_subnet).overlaps(ip_network(self.frontend_subnet)):
             raise ValueError("backendSubnet and frontendSubnet overlap; give them ranges apart from each other")
+        if self.alert_email_to and not (self.alert_email_from and self.alert_smtp_host):
+            raise ValueError("alertEmailTo needs alertEmailFrom and alertSmtpHost (host:port)")
         self._ports_differ()
         if self.platform == "kubernetes" and (findings := self._kubernetes_findings()):
             raise ValueError("\n  - ".join(findings))
@@ -178,6 +214,8 @@ class Settings(BaseModel):
         names = ["kafka_port", "connect_port", "clickhouse_http_port", "clickhouse_native_port"]
         if self.source == "managed":
             names.insert(0, "postgres_port")
+        if self.monitoring:
+            names += MONITORING_PORTS
         return {to_camel(name): getattr(self, name) for name in names}
 
     @property
@@ -186,8 +224,8 @@ class Settings(BaseModel):
         major_minor = tuple(int(part) for part in self.debezium_version.split(".")[:2])
         if major_minor < versions.DEBEZIUM_SAFE:
             return [
-                f"debeziumVersion {self.debezium_version} loses rows when Kafka Connect is killed in the middle of "
-                f"a COPY (18 of 19 trials); {versions.DEBEZIUM} lost none. Use it only to reproduce."
+                f"debeziumVersion {self.debezium_version} by itself loses rows when Kafka Connect is killed in the "
+                f"middle of a COPY (18 of 19 trials), and what prevents it here was tried with {versions.DEBEZIUM} only"
             ]
         return []
 
@@ -261,7 +299,7 @@ def _explain(error: ValidationError) -> str:
             hint = f"did you mean {PROJECT}:{close[0]}?" if close else f"known keys: {', '.join(config_keys())}"
             lines.append(f"{PROJECT}:{key} is not a key of this project; {hint}")
         elif key:
-            shown = "a secret" if re.search("password|key$", key.lower()) else repr(item["input"])
+            shown = "a secret" if re.search("password|webhook|key$", key.lower()) else repr(item["input"])
             lines.append(f"{PROJECT}:{key} = {shown}: {message}")
         else:
             lines.append(message)

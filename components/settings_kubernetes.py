@@ -58,7 +58,6 @@ class KubernetesSettings(BaseModel):
     operations_image: str = Field("", description="Image of images/operations: exporter and reconciliation")
     reconcile_schedule: str = Field("17 * * * *", description="When source and target are compared, as cron")
     monitoring_storage: Quantity = Field("50Gi", description="Volume of each Prometheus")
-    monitoring_retention_days: int = Field(15, ge=1, description="How long metrics are kept, days")
 
     postgres_host: Host = Field("", description="Name under which this machine reaches PostgreSQL")
     clickhouse_host: Host = Field("", description="Name under which this machine reaches ClickHouse")

@@ -30,6 +30,19 @@ CLICKHOUSE: Final = "26.3"
 """The pulled server; the built image is chDB, the same engine as a library."""
 CHDB: Final = "26.9.0"
 JMX_EXPORTER: Final = "1.0.1"
+
+PROMETHEUS: Final = "3.5.0"
+ALERTMANAGER: Final = "0.28.1"
+NODE_EXPORTER: Final = "1.9.1"
+DEBIAN_PROMETHEUS: Final = "2.42.0"
+"""This and the next two: what Debian 12 packages, where the images are built."""
+DEBIAN_ALERTMANAGER: Final = "0.25.0"
+DEBIAN_NODE_EXPORTER: Final = "1.5.0"
+POSTGRES_EXPORTER: Final = "0.17.1"
+"""Pulled or built alike: 0.20 renames the slot metrics."""
+KAFKA_EXPORTER: Final = "1.9.0"
+GRAFANA: Final = "12.1.1"
+KAFDROP: Final = "4.2.0"
 OPERATIONS: Final = "0.1.0"
 """The image of our own programs (cdc/)."""
 
@@ -39,8 +52,18 @@ UPSTREAM_IMAGES: Final[dict[str, str]] = {
     "kafka-connect": "quay.io/debezium/connect:{version}",
     "clickhouse": "clickhouse/clickhouse-server:{version}",
     "clickhouse-keeper": "clickhouse/clickhouse-keeper:{version}",
+    "prometheus": "prom/prometheus:v{version}",
+    "alertmanager": "prom/alertmanager:v{version}",
+    "node-exporter": "prom/node-exporter:v{version}",
+    "postgres-exporter": "quay.io/prometheuscommunity/postgres-exporter:v{version}",
+    "kafka-exporter": "danielqsj/kafka-exporter:v{version}",
+    "grafana": "grafana/grafana:{version}",
+    "kafdrop": "obsidiandynamics/kafdrop:{version}",
 }
 """Where each part is pulled from when a registry answers; ``{version}`` comes from the settings."""
+
+OPTIONAL_PARTS: Final = ("kafka-exporter", "grafana", "kafdrop")
+"""Nothing packages these: where no registry answers they are left out, with a warning, and all else works."""
 
 CHARTS: Final[dict[str, str]] = {
     "cert-manager": "v1.19.1",

@@ -10,6 +10,7 @@ from pathlib import Path
 
 from components.configs.images import part_versions
 from components.settings import Settings, SettingsError
+from components.versions import OPTIONAL_PARTS
 from toolchain import engine, images
 from toolchain.console import ToolchainError, say, table
 from toolchain.ensure import ensure, ensure_image_tools, lacking, pulumi_variables, workshop
@@ -43,7 +44,7 @@ def images_verb(places: Places) -> None:
     ensure_image_tools(images.host_requirements(settings.images, versions), places)
     wanted = part_versions(settings)
     found = ensure_images(settings.images, versions, say, parts=wanted)
-    if missing := [part for part in wanted if part not in found]:
+    if missing := [part for part in wanted if part not in found and part not in OPTIONAL_PARTS]:
         raise ToolchainError(
             f"no image for {', '.join(missing)}: no registry answers and there is no recipe to build it; "
             "connect to a registry, or drop the setting that asks for it"
@@ -55,7 +56,7 @@ def env_verb(places: Places) -> None:
     sys.stdout.write(exports(pulumi_variables(places)) + "\n")
 
 
-def doctor_verb(places: Places) -> None:
+def machine_verb(places: Places) -> None:
     """Say what is there and what `ensure` would make; changes nothing."""
     shop = workshop(places)
     answer = engine.ask()
@@ -69,7 +70,7 @@ VERBS: dict[str, Callable[[Places], None]] = {
     "engine": engine_verb,
     "images": images_verb,
     "env": env_verb,
-    "doctor": doctor_verb,
+    "machine": machine_verb,
     **stack_verbs(images_verb),
 }
 

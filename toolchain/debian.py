@@ -5,8 +5,10 @@ from __future__ import annotations
 import os
 import shutil
 from collections.abc import Callable, Sequence
+from contextlib import suppress
 from dataclasses import dataclass
 from pathlib import Path
+from tempfile import TemporaryDirectory
 
 from toolchain.console import ToolchainError, say, step
 from toolchain.preflight import is_root
@@ -100,3 +102,56 @@ def _install(packages: Sequence[str], logs: Path) -> None:
 
 def _in_sbin(command: str) -> bool:
     return any((Path(folder) / command).exists() for folder in ("/usr/sbin", "/sbin"))
+
+
+def unpacked(package: str, command: str, *, cache: Path, logs: Path) -> Path:
+    """The program ``command``: from PATH, or taken out of its Debian package into ``cache``, nothing installed.
+
+    For packages that would start a service when installed. Raises ToolchainError where it can't be had.
+    """
+    if found := shutil.which(command):
+        return Path(found)
+    program = cache / "debian" / package / "usr" / "bin" / command
+    if not program.exists():
+        if not shutil.which("apt-get"):
+            raise ToolchainError(f"{command} is missing and this is no Debian: install {package} and put it on PATH")
+        program.parents[2].parent.mkdir(parents=True, exist_ok=True)
+        with step(f"fetching {command}"), TemporaryDirectory(dir=cache / "debian") as folder:
+            _unpack(package, Path(folder), logs)
+            with suppress(OSError):  # another run was faster: its copy is as good
+                (Path(folder) / "tree").rename(program.parents[2])
+    if not program.exists():
+        raise ToolchainError(f"the Debian package {package} has no /usr/bin/{command}: install it and put it on PATH")
+    return program
+
+
+def _unpack(package: str, folder: Path, logs: Path) -> None:
+    """Download and extract ``package`` to ``folder``/tree; the package lists are fetched when there are none yet."""
+    download = ["env", "-C", str(folder), "apt-get", "-q", "download", package]
+    steps = (
+        [["apt-get", "-q", "update"], download]
+        if not any(Path("/var/lib/apt/lists").glob("*_Packages*"))
+        else [download]
+    )
+    cure = "check the package sources (apt-get update) and run this again"
+    try:
+        for arguments in steps:
+            run_logged(
+                arguments,
+                what=f"apt-get {package}",
+                cure=cure,
+                deadline=INSTALL_DEADLINE,
+                log=say,
+                log_file=logs / "apt.log",
+            )
+        archives = [str(archive) for archive in folder.glob("*.deb")]
+        run_logged(
+            ["dpkg-deb", "-x", *archives, str(folder / "tree")],
+            what=f"unpacking {package}",
+            cure=cure,
+            deadline=INSTALL_DEADLINE,
+            log=say,
+            log_file=logs / "apt.log",
+        )
+    except CommandError as error:
+        raise ToolchainError(f"{package} can't be fetched: {error}") from error

@@ -19,9 +19,22 @@ DEFAULT_VERSIONS: Final[Mapping[str, str]] = {
     "clickhouse": pinned.CLICKHOUSE,
     "chdb": pinned.CHDB,
     "jmx": pinned.JMX_EXPORTER,
+    "prometheus": pinned.PROMETHEUS,
+    "alertmanager": pinned.ALERTMANAGER,
+    "node-exporter": pinned.NODE_EXPORTER,
+    "debian-prometheus": pinned.DEBIAN_PROMETHEUS,
+    "debian-alertmanager": pinned.DEBIAN_ALERTMANAGER,
+    "debian-node-exporter": pinned.DEBIAN_NODE_EXPORTER,
+    "postgres-exporter": pinned.POSTGRES_EXPORTER,
+    "kafka-exporter": pinned.KAFKA_EXPORTER,
+    "grafana": pinned.GRAFANA,
+    "kafdrop": pinned.KAFDROP,
+    "operations": pinned.OPERATIONS,
 }
 """The names that a recipe may use in braces, with their pinned values."""
 
+BASES: Final = "bases"
+"""Among the versions: ``pulled`` where an image of ours is to stand on a pulled one."""
 IGNORED: Final = ("__pycache__", ".pytest_cache", ".mypy_cache", ".ruff_cache")
 
 
@@ -48,6 +61,17 @@ class Fetch:
 
 
 @dataclass(frozen=True, kw_only=True)
+class Program:
+    """A program that the host builds from a Go module of ours and brings into the build context's root."""
+
+    name: str
+    """The file's name in the context."""
+    package: str
+    module: Path
+    """Folder of its go.mod and go.sum, under toolchain/go."""
+
+
+@dataclass(frozen=True, kw_only=True)
 class Debootstrap:
     """A root file system made by debootstrap."""
 
@@ -62,8 +86,11 @@ class Recipe:
     part: str
     folder: Path
     base: str | None
+    pulled_base: str | None
+    """Pulled instead of building ``base``, where everything is to be pulled."""
     version: str
     fetches: tuple[Fetch, ...]
+    programs: tuple[Program, ...]
     files: tuple[tuple[str, Path], ...]
     """(name in the context, file or folder of the repository) for what lives outside the part's folder."""
     debootstrap: Debootstrap | None
@@ -112,7 +139,7 @@ def load(images: Path, part: str, versions: Mapping[str, str]) -> Recipe:
 
 
 def _recipe(path: Path, raw: dict[str, Any], values: _Versions) -> Recipe:
-    allowed = {"base", "version", "maven", "pip", "files", "debootstrap"}
+    allowed = {"base", "pulled_base", "version", "maven", "pip", "go", "files", "debootstrap"}
     if unknown := sorted(set(raw) - allowed):
         raise RecipeError(f"{path}: unknown key {', '.join(unknown)}; allowed are {', '.join(sorted(allowed))}")
     root = path.parents[2]
@@ -121,8 +148,13 @@ def _recipe(path: Path, raw: dict[str, Any], values: _Versions) -> Recipe:
         part=path.parent.name,
         folder=path.parent,
         base=raw.get("base"),
+        pulled_base=raw.get("pulled_base") if values.get(BASES) == "pulled" else None,
         version=values[raw["version"]] if "version" in raw else "",
         fetches=tuple(_fetch(path, kind, entry, values) for kind in ("maven", "pip") for entry in raw.get(kind, [])),
+        programs=tuple(
+            Program(name=entry["program"], package=entry["package"], module=root / "toolchain" / "go" / entry["module"])
+            for entry in raw.get("go", [])
+        ),
         files=tuple((entry["into"], root / entry["from"]) for entry in raw.get("files", [])),
         debootstrap=Debootstrap(suite=boot["suite"], exclude=tuple(boot.get("exclude", []))) if boot else None,
         used_versions=tuple(sorted(values.used.items())),
@@ -157,11 +189,14 @@ def content_hash(images: Path, recipe: Recipe, versions: Mapping[str, str]) -> s
     digest = hashlib.sha256()
     for name, value in recipe.used_versions:
         digest.update(f"version {name}={value}\n".encode())
-    for label, source in (("recipe", recipe.folder), *recipe.files):
+    modules = ((f"go {program.name}", program.module) for program in recipe.programs)
+    for label, source in (("recipe", recipe.folder), *recipe.files, *modules):
         for name, file in context_files(source):
             mode = "x" if file.stat().st_mode & 0o100 else "-"
             digest.update(f"file {label} {name} {mode} {hashlib.sha256(file.read_bytes()).hexdigest()}\n".encode())
-    if recipe.base is not None:
+    if recipe.pulled_base is not None:
+        digest.update(f"pulled base {recipe.pulled_base}\n".encode())
+    elif recipe.base is not None:
         base = load(images, recipe.base, versions)
         digest.update(f"base {recipe.base} {content_hash(images, base, versions)}\n".encode())
     return digest.hexdigest()[:12]
@@ -199,5 +234,5 @@ def chain(images: Path, part: str, versions: Mapping[str, str]) -> list[Recipe]:
                 f"the bases of image part {part!r} form a circle at {name!r}; correct images/{name}/recipe.toml"
             )
         recipes.append(load(images, name, versions))
-        name = recipes[-1].base
+        name = None if recipes[-1].pulled_base else recipes[-1].base
     return recipes[::-1]

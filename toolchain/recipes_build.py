@@ -11,12 +11,16 @@ import tempfile
 import time
 from collections.abc import Callable, Iterable, Iterator, Mapping
 from contextlib import contextmanager
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Final
 
-from toolchain import recipes
-from toolchain.recipes import Recipe, RecipeError
+from toolchain import gobuild, preflight, recipes
+from toolchain.console import ToolchainError
+from toolchain.golang import Go, ensure_go
+from toolchain.places import Places
+from toolchain.preflight import Machine
+from toolchain.recipes import Program, Recipe, RecipeError
 from toolchain.recipes_fetch import cache_root, fetch, place
 from toolchain.recipes_run import CommandError, run_logged
 
@@ -128,14 +132,41 @@ def _build_one(builder: Builder, recipe: Recipe, tag: str, base: str) -> None:
                 target = context / into / name if source.is_dir() else context / into
                 target.parent.mkdir(parents=True, exist_ok=True)
                 shutil.copy2(file, target)
+        for program in recipe.programs:
+            shutil.copy2(_go_program(recipe, program), context / program.name)
         for group in recipe.fetches:
             files = fetch(group, cache=cache_root(), log=builder.log, log_file=builder.log_file(recipe.part))
             place(group, files, context)
         if recipe.debootstrap is not None:
             base = _root_file_system(builder, recipe, folder, tag)
-        _docker_build(builder, recipe, context, tag, base)
+        _docker_build(builder, recipe, context, tag, recipe.pulled_base or base)
         if recipe.debootstrap is not None:
             subprocess.run(["docker", "rmi", "--no-prune", base], capture_output=True, timeout=60, check=False)
+
+
+def _go_program(recipe: Recipe, program: Program) -> Path:
+    """The program, built for the images' Linux; kept by content as all that is built from Go modules."""
+    places = Places.of()
+    machine = Machine(system="linux", architecture=preflight.machine().architecture)
+    part = gobuild.GoPart(
+        name=program.module.name,
+        title=recipe.part,
+        version=recipe.version,
+        package=program.package,
+        program=program.name,
+        minutes=1.5,
+        linker_flags=f"-X github.com/prometheus/common/version.Version={recipe.version}",
+    )
+
+    def go() -> Go:
+        found = ensure_go(places, preflight.machine())
+        return replace(found, environ={**found.environ, "GOOS": machine.system, "GOARCH": machine.architecture})
+
+    try:
+        folder = gobuild.build(part, places=places, machine=machine, go=go)
+    except ToolchainError as error:
+        raise RecipeError(f"image {recipe.part}: {error}") from error
+    return folder / program.name
 
 
 @contextmanager

@@ -55,17 +55,15 @@ def stack_verbs(images: Verb) -> dict[str, Verb]:
 
     def demo(places: Places) -> None:
         """A living shop, with what arrives of it each second; DEMO_RATE and DEMO_SECONDS bound it."""
-        _early(places)
-        ensure(places, room=False)
-        if not _stack(places).running():
-            up(places)
-        limits = [("--rate", os.environ.get("DEMO_RATE")), ("--seconds", os.environ.get("DEMO_SECONDS"))]
-        # Ctrl-C is for the demo alone, which ends with its summary.
-        before = signal.signal(signal.SIGINT, lambda *_: None)
-        try:
-            _pipeline(places, "demo", *(word for name, value in limits if value for word in (name, value)))
-        finally:
-            signal.signal(signal.SIGINT, before)
+        _demo(places, up)
+
+    def top(places: Places) -> None:
+        """A live view of the hops, until Ctrl-C."""
+        _until_interrupted(places, "top")
+
+    def bench(places: Places) -> None:
+        """Measure a stack of its own, which is new and gone afterwards; BENCH_SCALE=0.01 for a trial."""
+        _bench(places, up, down)
 
     def test(places: Places) -> None:
         """Every check that this machine can run."""
@@ -75,9 +73,38 @@ def stack_verbs(images: Verb) -> dict[str, Verb]:
         ensure_crds(places)
         _run(places, [sys.executable, "-m", "pytest", "--durations=15"])
 
-    return {"up": up, "down": down, "preview": preview, "status": status, "demo": demo, "test": test} | {
-        verb: _pipeline_verb(verb) for verb in ("smoke", "latency")
-    }
+    return {
+        "up": up,
+        "down": down,
+        "preview": preview,
+        "status": status,
+        "demo": demo,
+        "bench": bench,
+        "top": top,
+        "test": test,
+    } | {verb: _pipeline_verb(verb) for verb in ("smoke", "latency", "health", "doctor")}
+
+
+def _demo(places: Places, up: Verb) -> None:
+    _early(places)
+    ensure(places, room=False)
+    if not _stack(places).running():
+        up(places)
+    limits = [("--rate", os.environ.get("DEMO_RATE")), ("--seconds", os.environ.get("DEMO_SECONDS"))]
+    _until_interrupted(places, "demo", *(word for name, value in limits if value for word in (name, value)))
+
+
+def _bench(places: Places, up: Verb, down: Verb) -> None:
+    os.environ["STACK"] = "bench"
+    scale = os.environ.get("BENCH_SCALE") or "1"
+    # A trial's figures are printed only: the page keeps those of the full size.
+    page = ["--write", "docs/performance.md"] if float(scale) >= 1 else []
+    down(places)
+    try:
+        up(places)
+        _pipeline(places, "bench", "--scale", scale, *page)
+    finally:
+        down(places)
 
 
 def _pipeline_verb(verb: str) -> Verb:
@@ -86,6 +113,15 @@ def _pipeline_verb(verb: str) -> Verb:
 
     run.__doc__ = f"`python -m cdc {verb}` on the running stack."
     return run
+
+
+def _until_interrupted(places: Places, *arguments: str) -> None:
+    """`python -m cdc` on the running stack; Ctrl-C is for it alone, so that it ends as it wants to."""
+    before = signal.signal(signal.SIGINT, lambda *_: None)
+    try:
+        _pipeline(places, *arguments)
+    finally:
+        signal.signal(signal.SIGINT, before)
 
 
 def _pipeline(places: Places, *arguments: str) -> None:

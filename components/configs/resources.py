@@ -13,8 +13,17 @@ MATRIX_MIB: Final[dict[str, int]] = {
     "kafka-connect": 5120,
     "clickhouse": 8192,
     "clickhouse-keeper": 1024,
+    "prometheus": 1024,
+    "alertmanager": 256,
+    "node-exporter": 192,
+    "postgres-exporter": 192,
+    "kafka-exporter": 256,
+    "grafana": 1024,
+    "kafdrop": 1024,
+    "cdc-exporter": 640,
 }
-"""Lower bounds of the resource matrix; Connect's and Keeper's rows are ours (most of Connect's is heap)."""
+"""Lower bounds of the resource matrix; Connect's and Keeper's rows are ours (most of Connect's is heap), and so is how
+the monitoring's row is shared out."""
 
 FLOOR_MIB: Final[dict[str, int]] = {
     "postgres-source": 256,
@@ -22,6 +31,14 @@ FLOOR_MIB: Final[dict[str, int]] = {
     "kafka-connect": 896,
     "clickhouse": 1024,
     "clickhouse-keeper": 256,
+    "prometheus": 192,
+    "alertmanager": 48,
+    "node-exporter": 32,
+    "postgres-exporter": 32,
+    "kafka-exporter": 48,
+    "grafana": 192,
+    "kafdrop": 256,
+    "cdc-exporter": 128,
 }
 """Below this a part does not start or is killed under its first load."""
 

@@ -19,6 +19,7 @@ from components.platform import Part
 PART = "clickhouse"
 KEEPER = "clickhouse-keeper"
 KEEPER_PORT = 9181
+METRICS_PORT = 9363
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -62,7 +63,8 @@ class ClickHouse(Part[ClickHouseEndpoint]):
                     ),
                 ],
                 volumes={"data": "/var/lib/clickhouse"},
-                ports={8123: settings.clickhouse_http_port, 9000: settings.clickhouse_native_port},
+                ports={8123: settings.clickhouse_http_port, 9000: settings.clickhouse_native_port}
+                | ({METRICS_PORT: settings.clickhouse_metrics_port} if settings.monitoring else {}),
                 health=["CMD", "wget", "-q", "-O", "-", "http://127.0.0.1:8123/ping"],
             ),
             opts=pulumi.ResourceOptions(parent=self, depends_on=keeper),

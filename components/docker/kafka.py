@@ -10,6 +10,7 @@ import pulumi_random as random
 from components.configs.images import Image
 from components.configs.kafka import LOGGING_OPTION, LOGGING_PATH, broker_properties, logging_config
 from components.configs.resources import memory
+from components.docker.jmx import jmx_agent
 from components.docker.network import Network
 from components.docker.service import PUBLISHED_ON, File, ServiceArgs, service
 from components.endpoints import Address, KafkaEndpoint
@@ -19,11 +20,10 @@ from components.platform import Part
 PART = "kafka"
 HOME = "/opt/kafka"
 PROPERTIES = "/etc/kafka/cdc/server.properties"
-START = (
-    f"{HOME}/bin/kafka-storage.sh format --ignore-formatted --cluster-id=$CLUSTER_ID --config {PROPERTIES}"
-    f" && {LOGGING_OPTION} exec {HOME}/bin/kafka-server-start.sh {PROPERTIES}"
-)
+FORMAT = f"{HOME}/bin/kafka-storage.sh format --ignore-formatted --cluster-id=$CLUSTER_ID --config {PROPERTIES}"
 """Formats the volume the first time only; the cluster id is the stack's."""
+START = f"exec {HOME}/bin/kafka-server-start.sh {PROPERTIES}"
+JMX_PORT = 9101
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -42,6 +42,7 @@ class Kafka(Part[KafkaEndpoint]):
         super().__init__("cdc:docker:Kafka", name, None, opts)
         settings = args.names.settings
         limits = memory(PART, settings.resource_scale)
+        agent, agent_files = jmx_agent(settings, args.image, rules="kafka", port=JMX_PORT)
         cluster = random.RandomId("kafka-cluster", byte_length=16, opts=pulumi.ResourceOptions(parent=self))
         container = service(
             PART,
@@ -52,13 +53,18 @@ class Kafka(Part[KafkaEndpoint]):
                 memory=limits,
                 env={"KAFKA_HEAP_OPTS": limits.jvm_options, "LOG_DIR": "/tmp/kafka-logs"},  # noqa: S108 - of the container
                 files=[
+                    *agent_files,
                     File(path=PROPERTIES, content=broker_properties(external_port=settings.kafka_port)),
                     File(path=LOGGING_PATH, content=logging_config()),
                     File(path="/etc/kafka/cdc/cluster-id", content=cluster.b64_url),
                 ],
-                entrypoint=["/bin/bash", "-c", f"CLUSTER_ID=$(cat /etc/kafka/cdc/cluster-id) && {START}"],
+                entrypoint=[
+                    "/bin/bash",
+                    "-c",
+                    f"CLUSTER_ID=$(cat /etc/kafka/cdc/cluster-id) && {FORMAT} && {LOGGING_OPTION} {agent} {START}",
+                ],
                 volumes={"data": "/var/lib/kafka/data"},
-                ports={9092: settings.kafka_port},
+                ports={9092: settings.kafka_port} | ({JMX_PORT: settings.kafka_jmx_port} if agent else {}),
                 health=["CMD", "/bin/bash", "-c", "exec 3<>/dev/tcp/127.0.0.1/29092"],
             ),
             opts=pulumi.ResourceOptions(parent=self),

@@ -6,9 +6,11 @@ from dataclasses import dataclass
 
 import pulumi
 
+from components.configs.connector import PLUGIN
 from components.configs.images import Image
 from components.configs.kafka import LOGGING_OPTION, LOGGING_PATH, logging_config, worker_properties
 from components.configs.resources import memory
+from components.docker.jmx import jmx_agent
 from components.docker.network import Network
 from components.docker.service import PUBLISHED_ON, File, ServiceArgs, service
 from components.endpoints import Address, ConnectEndpoint, Credential, KafkaEndpoint
@@ -16,7 +18,10 @@ from components.names import Names
 from components.platform import Part
 
 PART = "kafka-connect"
+DEBEZIUM = "/kafka/connect/debezium-connector-postgres"
 PROPERTIES = "/etc/kafka/cdc/connect-distributed.properties"
+START = f"exec /kafka/bin/connect-distributed.sh {PROPERTIES}"
+JMX_PORT = 9102
 SOURCE_SECRET = "/run/secrets/cdc/source.properties"  # noqa: S105 - where it is, not what it is
 HEALTH = (
     "exec 3<>/dev/tcp/127.0.0.1/8083 && printf 'GET /connectors HTTP/1.0\\r\\n\\r\\n' >&3"
@@ -43,6 +48,7 @@ class KafkaConnect(Part[ConnectEndpoint]):
         super().__init__("cdc:docker:KafkaConnect", name, None, opts)
         settings = args.names.settings
         limits = memory(PART, settings.resource_scale)
+        agent, agent_files = jmx_agent(settings, args.image, rules="connect", port=JMX_PORT)
         properties = worker_properties(args.names, bootstrap=str(args.kafka.inside), replication=args.kafka.replication)
         container = service(
             PART,
@@ -53,8 +59,10 @@ class KafkaConnect(Part[ConnectEndpoint]):
                 memory=limits,
                 env={"KAFKA_HEAP_OPTS": limits.jvm_options, "LOG_DIR": "/tmp/connect-logs"},  # noqa: S108 - of the container
                 files=[
+                    *agent_files,
                     File(path=PROPERTIES, content=properties),
                     File(path=LOGGING_PATH, content=logging_config()),
+                    File(path=f"{DEBEZIUM}/{PLUGIN.name}", content=PLUGIN.read_bytes()),
                     File(
                         path=SOURCE_SECRET,
                         content=pulumi.Output.format(
@@ -62,7 +70,7 @@ class KafkaConnect(Part[ConnectEndpoint]):
                         ),
                     ),
                 ],
-                entrypoint=["/bin/bash", "-c", f"{LOGGING_OPTION} exec /kafka/bin/connect-distributed.sh {PROPERTIES}"],
+                entrypoint=["/bin/bash", "-c", f"{LOGGING_OPTION} {agent} {START}"],
                 ports={8083: settings.connect_port},
                 health=["CMD", "/bin/bash", "-c", HEALTH],
             ),

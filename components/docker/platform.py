@@ -6,13 +6,22 @@ from typing import Any
 
 import pulumi
 
-from components.configs.images import Image, container_name, resolve
+from components.configs.images import Image, container_name, containers, require_built, resolve
 from components.docker.clickhouse import ClickHouse, ClickHouseArgs
 from components.docker.kafka import Kafka, KafkaArgs
 from components.docker.kafka_connect import KafkaConnect, KafkaConnectArgs
+from components.docker.monitoring import Monitoring, MonitoringArgs
 from components.docker.network import Network
+from components.docker.operations import Operations, OperationsArgs
 from components.docker.source_database import SourceDatabase, SourceDatabaseArgs
-from components.endpoints import ClickHouseEndpoint, ConnectEndpoint, Credential, KafkaEndpoint, PostgresEndpoint
+from components.endpoints import (
+    ClickHouseEndpoint,
+    ConnectEndpoint,
+    Credential,
+    KafkaEndpoint,
+    PostgresEndpoint,
+    Watched,
+)
 from components.names import Names
 from components.platform import Part
 from components.providers.kafka_topics import KafkaTopics, KafkaTopicsArgs
@@ -27,6 +36,8 @@ class DockerPlatform:
         self._names = names
         self._parent = parent
         self.images = resolve(names.settings)
+        if not pulumi.runtime.is_dry_run():
+            require_built(self.images)
         self._network = Network("network", names=names, opts=self._child())
 
     def source_database(self) -> Part[PostgresEndpoint]:
@@ -78,9 +89,25 @@ class DockerPlatform:
         )
         return ClickHouse("clickhouse", args=args, opts=self._child())
 
+    def monitoring(self, watched: Watched) -> dict[str, Any]:
+        """The pipeline exporter, and beside it what is nobody's but monitoring's."""
+        exporter = Operations("operations", args=self._operations(watched), opts=self._child())
+        args = MonitoringArgs(names=self._names, images=self.images, network=self._network, watched=watched)
+        monitoring = Monitoring("monitoring", args=args, opts=self._child())
+        return {"cdcExporterUrl": exporter.url} | monitoring.urls
+
+    def _operations(self, watched: Watched) -> OperationsArgs:
+        return OperationsArgs(
+            names=self._names,
+            image=self.images["operations"],
+            network=self._network,
+            watched=watched,
+            kafka_exporter="kafka-exporter" in self.images,
+        )
+
     def outputs(self) -> dict[str, Any]:
         """Names of the containers, for `docker logs`."""
-        return {"containers": {part: self._names.resource(container_name(part)) for part in self.images}}
+        return {"containers": {part: self._names.resource(container_name(part)) for part in containers(self.images)}}
 
     def _child(self, *after: pulumi.Resource) -> pulumi.ResourceOptions:
         return pulumi.ResourceOptions(parent=self._parent, depends_on=list(after))

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from base64 import b64encode
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Final
@@ -29,14 +30,17 @@ class File:
     """
 
     path: str
-    content: pulumi.Input[str]
+    content: pulumi.Input[str] | bytes
     owner: str | None = None
     mode: str = "0444"
 
 
 @dataclass(frozen=True, kw_only=True)
 class ServiceArgs:
-    """One container; ``ports`` maps the port inside to the one on 127.0.0.1."""
+    """One container; ``ports`` maps the port inside to the one on 127.0.0.1.
+
+    ``host_paths`` maps folders of the host to where the container sees them, read-only.
+    """
 
     names: Names
     image: Image
@@ -48,6 +52,7 @@ class ServiceArgs:
     entrypoint: Sequence[str] | None = None
     command: Sequence[str] | None = None
     volumes: Mapping[str, str] = field(default_factory=dict)
+    host_paths: Mapping[str, str] = field(default_factory=dict)
     ports: Mapping[int, int] = field(default_factory=dict)
     stop_signal: str | None = None
 
@@ -66,7 +71,11 @@ def service(name: str, args: ServiceArgs, *, opts: pulumi.ResourceOptions) -> do
         entrypoints=args.entrypoint,
         command=args.command,
         uploads=[_upload(file) for file in args.files],
-        mounts=[_mount(name, args, purpose, path, opts) for purpose, path in args.volumes.items()],
+        mounts=[_mount(name, args, purpose, path, opts) for purpose, path in args.volumes.items()]
+        + [
+            docker.ContainerMountArgs(type="bind", source=source, target=target, read_only=True)
+            for source, target in args.host_paths.items()
+        ],
         ports=[
             docker.ContainerPortArgs(internal=inside, external=outside, ip=PUBLISHED_ON)
             for inside, outside in args.ports.items()
@@ -98,7 +107,12 @@ def service(name: str, args: ServiceArgs, *, opts: pulumi.ResourceOptions) -> do
 
 def _upload(file: File) -> docker.ContainerUploadArgs:
     return docker.ContainerUploadArgs(
-        file=file.path, content=file.content, owner=file.owner, group=file.owner, permissions=file.mode
+        file=file.path,
+        content=None if isinstance(file.content, bytes) else file.content,
+        content_base64=b64encode(file.content).decode() if isinstance(file.content, bytes) else None,
+        owner=file.owner,
+        group=file.owner,
+        permissions=file.mode,
     )
 
 

@@ -22,6 +22,7 @@ from components.kubernetes.kafka_users import CLICKHOUSE_USER
 from components.kubernetes.keeper import keeper, nodes
 from components.kubernetes.manifests import WAIT, Manifest, apart, named, register, restricted_pod, secret
 from components.kubernetes.network import PRIORITY_CLASS, Namespaces
+from components.kubernetes.store import BACKUP_STORE
 from components.names import CLICKHOUSE_ADMIN, CLICKHOUSE_READER, OPERATOR_USER, Names
 from components.platform import Part
 from components.settings import Settings
@@ -33,7 +34,6 @@ SERVICE: Final = f"clickhouse-{CLICKHOUSE}"
 USERS_SECRET: Final = f"{CLICKHOUSE}-users"
 """SHA-256 of each user's password, and what servers tell each other."""
 BACKUP_USER: Final = "cdc_backup"
-BACKUP_STORE: Final = "backup-store"
 HTTPS_PORT: Final = 8443
 NATIVE_PORT: Final = 9440
 UID: Final = 101
@@ -68,7 +68,6 @@ class ClickHouse(Part[ClickHouseEndpoint]):
         }
         self.backup_password = accounts[BACKUP_USER]
         before: list[pulumi.Resource] = [register(users_secret(namespace, accounts), child)]
-        before.append(register(store_secret(settings, namespace), child))
         if settings.kubernetes.clickhouse_keepers:
             before.append(register(keeper(settings, args.namespaces, args.keeper_image), data))
         made = register(installation(args), data.merge(pulumi.ResourceOptions(depends_on=before)))
@@ -109,15 +108,6 @@ def users_secret(namespace: str, accounts: dict[str, pulumi.Output[str]]) -> Man
         for user, password in accounts.items()
     }
     return secret(USERS_SECRET, namespace, data)
-
-
-def store_secret(settings: Settings, namespace: str) -> Manifest:
-    """Keys of the object store that holds the backups."""
-    data: dict[str, pulumi.Input[str]] = {
-        "access-key": settings.backup_access_key.get_secret_value(),
-        "secret-key": settings.backup_secret_key.get_secret_value(),
-    }
-    return secret(BACKUP_STORE, namespace, data)
 
 
 def installation(args: ClickHouseArgs) -> Manifest:

@@ -8,7 +8,7 @@ from typing import Any
 import pulumi
 
 from components.configs.edges import KAFKA
-from components.configs.monitoring_files import jmx_rules
+from components.configs.prometheus import jmx_rules
 from components.configs.properties import properties
 from components.configs.quantities import memory_mib, resources
 from components.endpoints import Address, KafkaEndpoint
@@ -175,4 +175,6 @@ def broker_config(settings: Settings) -> dict[str, Any]:
 
 def metrics(namespace: str) -> Manifest:
     """JMX rules of brokers and Connect: the files that Docker's agents read."""
-    return named("ConfigMap", "v1", METRICS, namespace) | {"data": jmx_rules()}
+    return named("ConfigMap", "v1", METRICS, namespace) | {
+        "data": {f"{part}.yml": jmx_rules(part) for part in ("kafka", "connect")}
+    }

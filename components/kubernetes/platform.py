@@ -10,15 +10,26 @@ import pulumi_random as random
 
 from components import versions
 from components.configs.images import Image
-from components.endpoints import ClickHouseEndpoint, ConnectEndpoint, Credential, KafkaEndpoint, PostgresEndpoint
+from components.endpoints import (
+    ClickHouseEndpoint,
+    ConnectEndpoint,
+    Credential,
+    KafkaEndpoint,
+    PostgresEndpoint,
+    Watched,
+)
+from components.kubernetes.backups import Backups
 from components.kubernetes.certificates import Certificates
 from components.kubernetes.clickhouse import ClickHouse, ClickHouseArgs
 from components.kubernetes.kafka import Kafka, KafkaArgs, topics
 from components.kubernetes.kafka_connect import KafkaConnect, KafkaConnectArgs, ca_config
 from components.kubernetes.manifests import register
+from components.kubernetes.monitoring import Monitoring
 from components.kubernetes.network import Network
+from components.kubernetes.operations import Operations
 from components.kubernetes.operators import Operators
 from components.kubernetes.source_database import SourceDatabase, SourceDatabaseArgs
+from components.kubernetes.store import object_store, store_secret
 from components.names import Names
 from components.platform import Part
 from components.settings import Settings
@@ -57,6 +68,10 @@ class KubernetesPlatform:
             ca_config(self._namespaces.pipeline, self._certificates.ca), self._child(self._certificates)
         )
 
+        pipeline = self._namespaces.pipeline
+        keys = register(store_secret(settings, pipeline), self._child(network))
+        self._store = register(object_store(settings, pipeline), self._child(self._operators, keys))
+
     def source_database(self) -> Part[PostgresEndpoint]:
         """Instances of PostgreSQL, one of them primary."""
         args = SourceDatabaseArgs(
@@ -65,7 +80,7 @@ class KubernetesPlatform:
             namespaces=self._namespaces,
             ca=self._certificates.ca,
         )
-        return SourceDatabase("source-database", args=args, opts=self._child(self._certificates))
+        return SourceDatabase("source-database", args=args, opts=self._child(self._certificates, self._store))
 
     def kafka(self) -> Part[KafkaEndpoint]:
         """Controllers and brokers."""
@@ -98,7 +113,30 @@ class KubernetesPlatform:
             namespaces=self._namespaces,
             ca=self._certificates.ca,
         )
-        return ClickHouse("clickhouse", args=args, opts=self._child(self._certificates, kafka))
+        made = ClickHouse("clickhouse", args=args, opts=self._child(self._certificates, self._store, kafka))
+        Backups(
+            "backups",
+            names=self._names,
+            namespaces=self._namespaces,
+            image=args.image,
+            password=made.backup_password,
+            opts=self._child(made, self._ca_config),
+        )
+        return made
+
+    def monitoring(self, watched: Watched) -> dict[str, Any]:
+        """Rules, dashboards and monitors; our own programs."""
+        after = self._child(self._operators, self._ca_config)
+        shown = Monitoring("monitoring", names=self._names, namespaces=self._namespaces, watched=watched, opts=after)
+        Operations(
+            "operations",
+            names=self._names,
+            namespaces=self._namespaces,
+            image=self.images["operations"].reference,
+            watched=watched,
+            opts=after,
+        )
+        return shown.urls
 
     def outputs(self) -> dict[str, Any]:
         """Where `kubectl` finds the parts, and the authority that clients verify servers against."""

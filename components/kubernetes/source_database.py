@@ -16,13 +16,13 @@ from components.endpoints import Address, Credential, PostgresEndpoint
 from components.kubernetes.certificates import tls_secret
 from components.kubernetes.manifests import READY, Manifest, named, register, secret
 from components.kubernetes.network import PRIORITY_CLASS, Namespaces
+from components.kubernetes.store import OBJECT_STORE
 from components.names import POSTGRES_ADMIN, Names
 from components.platform import Part
 from components.settings import Settings
 
 API = "postgresql.cnpg.io/v1"
 ADMIN_SECRET = f"{POSTGRES}-admin"
-OBJECT_STORE = f"{POSTGRES}-backups"
 OPERATORS_OWN = ("listen_addresses", "port")
 """Settings of our file that the operator insists on making itself."""
 NATIVE_FAILOVER_SLOTS = 17

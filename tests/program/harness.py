@@ -30,6 +30,7 @@ class Registered:
     urn: str = ""
     parent: str = ""
     dependencies: list[str] = field(default_factory=list)
+    protect: bool = False
 
 
 @dataclass(kw_only=True)
@@ -108,6 +109,7 @@ class RecordingMonitor(MockMonitor):
             if resource.type == request.type and resource.name == request.name:
                 resource.urn, resource.parent = response.urn, request.parent
                 resource.dependencies = list(request.dependencies)
+                resource.protect = bool(request.protect)
         return response
 
     def RegisterResourceOutputs(self, request: Any) -> Any:  # noqa: N802 - the RPC's name

@@ -4,14 +4,19 @@ from __future__ import annotations
 
 import hashlib
 import json
+from base64 import b64decode
+from io import BytesIO
 from pathlib import Path
+from zipfile import ZipFile
 
 import pytest
 
 from components.names import CONNECT_GROUP
 from tests.program.harness import Deployment, deploy
 
-CONTAINERS = {"postgres-source", "kafka", "kafka-connect", "clickhouse"}
+PIPELINE = {"postgres-source", "kafka", "kafka-connect", "clickhouse"}
+MONITORING = {"prometheus", "alertmanager", "node-exporter", "postgres-exporter", "cdc-exporter"}
+CONTAINERS = PIPELINE | MONITORING
 
 
 @pytest.fixture(scope="module")
@@ -36,7 +41,8 @@ def test_every_container_is_watched_limited_rotated_and_comes_back(dev: Deployme
 
 def test_ports_are_published_on_loopback_only(dev: Deployment) -> None:
     ports = [port for each in dev.of_type("container:Container").values() for port in each.inputs["ports"]]
-    assert {port["external"] for port in ports} == {5432, 9092, 8083, 8123, 9000}
+    pipeline, monitoring = {5432, 9092, 8083, 8123, 9000}, {9090, 9093, 9100, 9101, 9116, 9117, 9187}
+    assert {port["external"] for port in ports} == pipeline | monitoring
     assert {port["ip"] for port in ports} == {"127.0.0.1"}
 
 
@@ -49,7 +55,13 @@ def test_both_networks_with_their_subnets(dev: Deployment) -> None:
 
 
 def test_data_lives_in_volumes(dev: Deployment) -> None:
-    assert set(dev.of_type("volume:Volume")) == {"postgres-source-data", "kafka-data", "clickhouse-data"}
+    assert set(dev.of_type("volume:Volume")) == {
+        "postgres-source-data",
+        "kafka-data",
+        "clickhouse-data",
+        "prometheus-data",
+        "alertmanager-data",
+    }
 
 
 def test_one_password_per_duty(dev: Deployment) -> None:
@@ -61,6 +73,7 @@ def test_one_password_per_duty(dev: Deployment) -> None:
         "clickhouse-admin",
         "clickhouse-operator",
         "clickhouse-reader",
+        "postgres-reader",
     }
 
 
@@ -133,6 +146,16 @@ def test_connect_works_under_its_own_group(dev: Deployment) -> None:
     assert f"group.id={CONNECT_GROUP}" in worker
 
 
+def test_the_connectors_class_is_put_beside_debezium(dev: Deployment) -> None:
+    uploads = {
+        upload["file"]: upload for upload in dev.of_type("container:Container")["kafka-connect"].inputs["uploads"]
+    }
+    jar = b64decode(uploads["/kafka/connect/debezium-connector-postgres/whole-lsn.jar"]["contentBase64"])
+    with ZipFile(BytesIO(jar)) as archive:
+        classes = {name.removesuffix(".class").replace("/", ".") for name in archive.namelist()}
+    assert dev.one("DebeziumConnector").inputs["config"]["connector.class"] in classes
+
+
 def test_outputs_lead_to_the_running_parts(dev: Deployment) -> None:
     assert dev.outputs["connectUrl"] == "http://127.0.0.1:8083"
     assert dev.outputs["clickhouseUrl"] == "http://127.0.0.1:8123"
@@ -175,7 +198,7 @@ def test_settings_reach_the_parts() -> None:
     )
     kafka = moved.of_type("container:Container")["kafka"].inputs
     assert kafka["name"] == "x-kafka"
-    assert kafka["ports"] == [{"internal": 9092, "external": 19092, "ip": "127.0.0.1"}]
+    assert kafka["ports"][:1] == [{"internal": 9092, "external": 19092, "ip": "127.0.0.1"}]
     assert moved.one("KafkaTopics").inputs["bootstrap"] == "127.0.0.1:19092"
     assert moved.one("KafkaTopics").inputs["topics"]["postgres-server.inventory.customers"]["partitions"] == 6
     assert moved.one("SourceSchema").inputs["tables"] == ["inventory.orders", "inventory.customers"]
@@ -197,9 +220,9 @@ def test_an_external_source_is_not_run_here() -> None:
 
 def test_replicated_tables_bring_keeper(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
     monkeypatch.setattr("components.configs.images.RECORD", tmp_path / "none.json")
-    replicated = deploy("dev", {"replicated": True})
+    replicated = deploy("dev", {"replicated": True, "monitoring": False})
     containers = replicated.of_type("container:Container")
-    assert set(containers) == CONTAINERS | {"clickhouse-keeper"}
+    assert set(containers) == PIPELINE | {"clickhouse-keeper"}
     assert not containers["clickhouse-keeper"].inputs.get("ports")
     assert replicated.comes_after(containers["clickhouse"], containers["clickhouse-keeper"])
     assert replicated.one("ClickHouseSchema").inputs["parameters"]["replicated"] == "Replicated"

@@ -9,11 +9,12 @@ from xml.etree import ElementTree
 
 import pytest
 
-from components.configs import clickhouse, images, kafka, source
+from components.configs import alertmanager, clickhouse, grafana, images, kafka, prometheus, source
 from components.configs.render import FILES, render
 from components.configs.resources import FLOOR_MIB, MATRIX_MIB, memory
 from components.names import Names
 from components.settings import Settings, SettingsError
+from tests.unit.test_monitoring_configs import grafana_datasources
 
 
 def settings(**values: object) -> Settings:
@@ -44,10 +45,22 @@ def test_no_placeholder_is_left_in_any_file() -> None:
         kafka.worker_properties(Names(settings=settings()), bootstrap="kafka:29092", replication=1),
         clickhouse.server_config(limits, keeper=("clickhouse-keeper", 9181)),
         clickhouse.keeper_config(port=9181),
+        render("clickhouse-client.xml", user="u", password="p", ca_file="/ca.crt"),
         render("clickhouse-tls.xml", folder="/etc/cdc/tls"),
+        prometheus.prometheus_config(interval_seconds=15, targets={"node": "node-exporter:9100"}),
+        alertmanager.alertmanager_config(settings()),
+        grafana_datasources(),
+        grafana.dashboard_provider(),
         clickhouse.users_config(limits, admin_password="a", operator_password="c", reader_password="b"),
     ]
-    inside_another = {"clickhouse-replication.xml"}
+    inside_another = {
+        "clickhouse-replication.xml",
+        "clickhouse-backup.sh",
+        "prometheus-job.yml",
+        "alertmanager-operator.yml",
+        "alertmanager-webhook.yml",
+        "alertmanager-email.yml",
+    }
     assert len(texts) == len({path.name for path in FILES.iterdir()} - inside_another)
     assert not [text for text in texts if re.search(r"\$\{\w+\}", text)]
 

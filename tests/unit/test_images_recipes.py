@@ -1,8 +1,10 @@
 """Recipes: reading, hashing, locks and the placing of artifacts."""
 
+import ast
 import io
 import lzma
 import shutil
+import sys
 import tarfile
 import zipfile
 from pathlib import Path
@@ -120,7 +122,7 @@ def test_bases_in_a_circle_are_refused(tree: Path) -> None:
         recipes.chain(tree, "one", {})
 
 
-@pytest.mark.parametrize("part", ["postgres", "kafka", "kafka-connect"])
+@pytest.mark.parametrize("part", ["postgres", "kafka", "kafka-connect", "operations"])
 def test_default_versions_are_pinned(part: str) -> None:
     for group in recipes.load(REAL, part, {}).fetches:
         pinned = recipes_fetch.read_lock(group.lock, group.roots)
@@ -134,6 +136,51 @@ def test_default_versions_are_pinned(part: str) -> None:
 def test_selectable_versions_are_pinned_too(part: str, name: str, value: str) -> None:
     (group,) = recipes.load(REAL, part, {name: value}).fetches
     assert recipes_fetch.read_lock(group.lock, group.roots)
+
+
+def test_a_pulled_base_takes_the_place_of_the_built_one_and_changes_the_hash(tree: Path) -> None:
+    write_part(tree, "ops", 'base = "base"\npulled_base = "debian:12"\n')
+    pulled = {"bases": "pulled"}
+    assert [recipe.part for recipe in recipes.chain(tree, "ops", {})] == ["base", "ops"]
+    assert [recipe.part for recipe in recipes.chain(tree, "ops", pulled)] == ["ops"]
+    assert hash_of(tree, "ops") != hash_of(tree, "ops", **pulled)
+    assert hash_of(tree, "db") == hash_of(tree, "db", **pulled)
+
+
+def test_a_go_program_is_pinned_and_changes_the_hash(tree: Path) -> None:
+    module = tree.parent / "toolchain" / "go" / "tool"
+    module.mkdir(parents=True)
+    (module / "go.sum").write_text("a")
+    write_part(tree, "tool", 'base = "base"\n[[go]]\nmodule = "tool"\npackage = "example.org/tool"\nprogram = "tool"\n')
+    before = hash_of(tree, "tool")
+    (module / "go.sum").write_text("b")
+    assert hash_of(tree, "tool") != before
+
+
+def test_the_postgres_exporter_is_built_in_the_version_that_is_pulled() -> None:
+    (program,) = recipes.load(REAL, "postgres-exporter", {}).programs
+    pinned = (program.module / "go.mod").read_text()
+    assert f"github.com/prometheus-community/postgres_exporter v{versions.POSTGRES_EXPORTER}" in pinned
+
+
+def test_our_programs_run_with_the_libraries_they_are_tested_with() -> None:
+    (group,) = recipes.load(REAL, "operations", {}).fetches
+    ours = (REAL.parent / "requirements.txt").read_text().lower().split()
+    named = {line.split("==")[0].split("[")[0]: line.split("==")[1] for line in ours if "==" in line}
+    for root in group.roots:
+        name, version = root.split("==")
+        assert named.get(name, version) == version, root
+
+
+def test_everything_that_our_programs_import_is_in_their_image() -> None:
+    (group,) = recipes.load(REAL, "operations", {}).fetches
+    there = {root.split("==")[0].replace("-", "_") for root in group.roots} | {"cdc"} | set(sys.stdlib_module_names)
+    for path in sorted((REAL.parent / "cdc").rglob("*.py")):
+        for node in ast.walk(ast.parse(path.read_text())):
+            named = [alias.name for alias in node.names] if isinstance(node, ast.Import) else []
+            named += [node.module or ""] if isinstance(node, ast.ImportFrom) else []
+            lacking = {name.split(".")[0] for name in named} - there
+            assert not lacking, f"{path}: add {lacking} to images/operations/recipe.toml"
 
 
 def test_kafka_libraries_are_of_the_pinned_version() -> None:

@@ -150,6 +150,19 @@ def test_auto_builds_where_the_registry_hangs_and_says_what_is_left_out(
     assert engine.pulled == []
 
 
+def test_what_is_left_out_is_recorded_as_absent_and_had_once_a_registry_answers(
+    engine: Engine, folders: Folders, registry: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    upstream(monkeypatch, {"grafana": f"{closed_port()}/grafana:1"})
+    lines: list[str] = []
+    assert ensure_images("auto", {}, lines.append, parts=["grafana"], folders=folders, probe_seconds=0.3) == {}
+    assert json.loads((folders.local / "images.json").read_text()) == {"grafana": {"source": "absent"}}
+    assert any("WARNING: grafana is left out" in line for line in lines)
+    upstream(monkeypatch, {"grafana": f"{registry}/grafana:1"})
+    found = ensure_images("auto", {}, lines.append, parts=["grafana"], folders=folders)
+    assert found["grafana"]["source"] == "pulled"
+
+
 def test_a_proxy_page_and_a_closed_port_are_no_registry(registry: str, proxy_page: str) -> None:
     closed = closed_port()
     assert images_registry.answering([registry, proxy_page, closed], seconds=3) == {registry}
@@ -281,6 +294,11 @@ def test_missing_tools_are_named_with_their_packages(
     assert images.host_requirements("build", folders=folders) == {"debootstrap": "debootstrap"}
     with pytest.raises(ImageError, match=r"building image db needs debootstrap.*apt-get install .*debootstrap"):
         ensure_images("build", {}, print, folders=folders)
+
+
+def test_where_all_is_pulled_our_own_image_needs_no_tools() -> None:
+    """A host that pulls may be none that can make a Debian root file system."""
+    assert images.host_requirements("pull") == {}
 
 
 def test_no_tools_are_needed_when_nothing_is_built(

@@ -20,7 +20,10 @@ ROOT = Path(__file__).parents[2]
 def test_defaults_are_a_deployable_stack() -> None:
     settings = Settings.from_mapping({})
     assert settings.platform == "docker"
-    assert settings.tables == ["inventory.orders"]
+    assert set(settings.tables) == {
+        f"inventory.{name}" for name in ("customers", "products", "orders", "inventory", "shipments")
+    }
+    assert settings.message_keys == {"inventory.orders": "purchaser"}
     assert settings.warnings == []
 
 
@@ -42,7 +45,7 @@ def test_every_finding_is_reported_at_once() -> None:
         ({"tables": []}, "cdc:tables"),
         ({"tables": ["orders"]}, "'orders' is not schema.table"),
         ({"tables": ["inventory.orders", "inventory.orders"]}, "named twice"),
-        ({"messageKeys": {"inventory.customers": "id"}}, "messageKeys names inventory.customers"),
+        ({"messageKeys": {"inventory.returns": "id"}}, "messageKeys names inventory.returns"),
         ({"source": "external"}, "source external needs sourceHost and sourceAdminPassword"),
         ({"kafkaConsumers": 9}, "kafkaConsumers 9 exceeds kafkaPartitions 3"),
         ({"kafkaPort": 8123}, "kafkaPort and clickhouseHttpPort both want port 8123"),

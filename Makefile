@@ -6,7 +6,7 @@ export STACK KEEP_DATA
 RUN := toolchain/bootstrap.sh
 VENV := .local/venv/bin
 
-.PHONY: up down preview smoke status latency demo health doctor top test test-fast lint format images env help
+.PHONY: up down preview smoke status latency demo bench health doctor top test test-fast lint format images env help
 
 help: ## what there is
 	@grep -hE '^[a-z-]+:.*##' $(MAKEFILE_LIST) | sed 's/:.*## /\t/' | sort
@@ -40,6 +40,9 @@ top: ## live view of the hops: rates, lag, freshness, slot, errors
 
 demo: ## a living shop and what arrives of it each second, until Ctrl-C (DEMO_RATE, DEMO_SECONDS)
 	@$(RUN) demo
+
+bench: ## measure on a stack of its own and write docs/performance.md (BENCH_SCALE=0.01 for a trial)
+	@$(RUN) bench
 
 images: ## pull or build every image
 	@$(RUN) images

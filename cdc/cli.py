@@ -4,13 +4,19 @@ from __future__ import annotations
 
 import argparse
 import logging
+import os
 import sys
 import threading
+import time
 from collections.abc import Callable, Sequence
+from pathlib import Path
 
 from rich.console import Console
 
-from cdc import demo, doctor, exporter, generate, health, latency, smoke, top
+from cdc import add_table, demo, doctor, exporter, generate, health, latency, reconcile_run, smoke, top
+from cdc.bench import load as bench_load
+from cdc.bench import report as bench_report
+from cdc.bench import run as bench_run
 from cdc.connections import Connections, NoStackError
 from cdc.shop_source import ShopError
 
@@ -41,6 +47,12 @@ def _parser() -> argparse.ArgumentParser:
     verb.add_argument("--rate", type=float, default=100.0, help="single-row transactions per second")
     verb.add_argument("--seconds", type=float, default=20.0, help="how long to insert")
     verb.set_defaults(run=_latency)
+
+    verb = verbs.add_parser("add-table", help="write a table's ClickHouse migration from the live catalog, for review")
+    verb.add_argument("table", help="schema.table")
+    verb.add_argument("--number", type=int, help="number of the file (default: the next free one)")
+    verb.add_argument("--without", action="append", default=[], metavar="COLUMN", help="leave a column out")
+    verb.set_defaults(run=add_table.run)
 
     verb = verbs.add_parser("exporter", help="the pipeline's metrics for Prometheus, until it is ended")
     verb.add_argument("--port", type=int, default=9117, help="where to serve them")
@@ -73,6 +85,18 @@ def _parser() -> argparse.ArgumentParser:
     verb.add_argument("--every", type=_positive, default=2.0, help="seconds between looks")
     verb.add_argument("--count", type=int, help="stop after so many looks; without it at Ctrl-C")
     verb.set_defaults(run=_top)
+
+    verb = verbs.add_parser("bench", help="measure throughput, latency, queries and memory; leaves millions of rows")
+    verb.add_argument("--scale", type=_positive, default=1.0, help="share of the full size; 0.01 for a trial")
+    verb.add_argument("--write", type=Path, help="page whose marked part becomes the figures")
+    verb.set_defaults(run=_bench)
+
+    verb = verbs.add_parser("reconcile", help="compare ClickHouse with the source row by row: 0 equal, 1 different")
+    verb.add_argument("--table", action="append", default=[], help="only this table; can be given more than once")
+    verb.add_argument("--heal", action="store_true", help="read differing rows again, delete what the source has not")
+    verb.add_argument("--every", type=float, metavar="SECONDS", help="again and again, from start to start")
+    verb.add_argument("--timeout", type=float, default=120.0, help="seconds that ClickHouse may take to catch up")
+    verb.set_defaults(run=_reconcile)
     return parser
 
 
@@ -144,3 +168,32 @@ def _top(connections: Connections, options: argparse.Namespace) -> int:
     except KeyboardInterrupt:
         return 0
     return 0
+
+
+def _bench(connections: Connections, options: argparse.Namespace) -> int:
+    started, before = time.monotonic(), os.getloadavg()[0]
+    try:
+        results = bench_run.run(
+            connections,
+            scale=options.scale,
+            show=lambda line: print(f"{time.monotonic() - started:6.0f} s  {line}", flush=True),
+        )
+        text = bench_report.render(results, connections, (before, os.getloadavg()[0]))
+        print(text)
+        if options.write:
+            bench_report.write(options.write, text)
+    except bench_load.BenchError as error:
+        print(f"bench: {error}", file=sys.stderr)
+        return 1
+    return 0
+
+
+def _reconcile(connections: Connections, options: argparse.Namespace) -> int:
+    wanted = reconcile_run.Options(tables=tuple(options.table), heal=options.heal, timeout=options.timeout)
+    if options.every:
+        reconcile_run.every(connections, wanted, options.every)
+    try:
+        return reconcile_run.status(reconcile_run.once(connections, wanted))
+    except reconcile_run.FAILURES as error:
+        print(f"reconcile: {error}", file=sys.stderr)
+        return 2

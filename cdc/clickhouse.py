@@ -11,6 +11,7 @@ from clickhouse_driver import Client
 from clickhouse_driver.errors import Error as DriverError
 from clickhouse_driver.errors import NetworkError, ServerException, SocketTimeoutError
 
+from cdc.trust import verified_clickhouse
 from cdc.waiting import Deadline
 
 _WRONG_LOGIN = frozenset({192, 193, 194, 516})
@@ -38,6 +39,8 @@ class Endpoint:
     database: str = "default"
     connect_timeout: float = 5.0
     query_timeout: float = 300.0
+    ca: str = field(default="", repr=False)
+    """Authority that the server's certificate and name are verified against, PEM; empty: no TLS."""
 
     def __str__(self) -> str:
         return f"ClickHouse at {self.host}:{self.port}"
@@ -58,6 +61,7 @@ class ClickHouse:
             send_receive_timeout=endpoint.query_timeout,
             sync_request_timeout=endpoint.connect_timeout,
             client_name="cdc",
+            **verified_clickhouse(endpoint.ca),
         )
 
     @classmethod

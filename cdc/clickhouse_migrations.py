@@ -208,7 +208,7 @@ class ClickHouseTarget(ClickHouseDialect):
                 owner       String,
                 at          DateTime64(6, 'UTC') DEFAULT now64(6)
             )
-            ENGINE = {self._replicated}MergeTree ORDER BY (version, statement, at)""")
+            ENGINE = {self._engine("MergeTree")} ORDER BY (version, statement, at)""")
         run(f"""
             CREATE TABLE IF NOT EXISTS {database}.schema_lock {cluster}
             (
@@ -217,7 +217,7 @@ class ClickHouseTarget(ClickHouseDialect):
                 expires  DateTime64(6, 'UTC'),
                 at       DateTime64(6, 'UTC') DEFAULT now64(6)
             )
-            ENGINE = {self._replicated}MergeTree ORDER BY (owner, at) TTL toDateTime(at) + INTERVAL 7 DAY""")
+            ENGINE = {self._engine("MergeTree")} ORDER BY (owner, at) TTL toDateTime(at) + INTERVAL 7 DAY""")
         run(f"""
             CREATE TABLE IF NOT EXISTS {database}.schema_objects {cluster}
             (
@@ -228,4 +228,9 @@ class ClickHouseTarget(ClickHouseDialect):
                 server     LowCardinality(String),
                 at         DateTime64(6, 'UTC') DEFAULT now64(6)
             )
-            ENGINE = {self._replicated}ReplacingMergeTree(at) ORDER BY name""")
+            ENGINE = {self._engine("ReplacingMergeTree", "at")} ORDER BY name""")
+
+    def _engine(self, name: str, *arguments: str) -> str:
+        """Engine of a table of the migrations' own: on a cluster every server of every shard has the same rows."""
+        places = ("'/clickhouse/tables/{uuid}'", "'{shard}-{replica}'") if self._replicated else ()
+        return f"{self._replicated}{name}({', '.join((*places, *arguments))})"

@@ -10,6 +10,7 @@ from urllib.parse import quote, urlsplit, urlunsplit
 import requests
 
 from cdc.connect_failures import explain
+from cdc.trust import ca_file
 from cdc.waiting import Deadline
 
 CALL_TIMEOUT = 15.0
@@ -63,14 +64,18 @@ class Status:
 
 
 class ConnectClient:
-    """One Connect cluster at ``url``; ``deadline`` bounds everything that this client does."""
+    """One Connect cluster at ``url``; ``deadline`` bounds everything that this client does.
 
-    def __init__(self, url: str, deadline: Deadline) -> None:
+    ``ca`` is the authority, PEM, that an https address is verified against; empty: the system's.
+    """
+
+    def __init__(self, url: str, deadline: Deadline, *, ca: str = "") -> None:
         self.url = url.rstrip("/")
         self._deadline = deadline
         self._session = requests.Session()
         # A proxy from the environment would take requests for 127.0.0.1 away from the published port.
         self._session.trust_env = False
+        self._session.verify = ca_file(ca) if ca else True
 
     def validate(self, config: Mapping[str, str]) -> None:
         """Let Connect and the plugin check a configuration; raises ConnectError that lists every finding."""
@@ -121,6 +126,11 @@ class ConnectClient:
         """Stored source offsets, each with ``partition`` and ``offset``; raises NoConnectorError."""
         body = self._call("GET", f"{_path(name)}/offsets", missing=f"{name} does not exist")
         return list(body.get("offsets", []))
+
+    def set_offset(self, name: str, partition: Mapping[str, Any], offset: Mapping[str, Any]) -> None:
+        """Overwrite a stored offset; Connect allows it only while the connector is STOPPED."""
+        body = {"offsets": [{"partition": dict(partition), "offset": dict(offset)}]}
+        self._call("PATCH", f"{_path(name)}/offsets", json=body, missing=f"{name} does not exist")
 
     def names(self) -> list[str]:
         """Names of all connectors."""

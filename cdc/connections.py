@@ -14,6 +14,8 @@ from urllib.parse import urlsplit
 import psycopg
 from clickhouse_driver import Client
 
+from cdc.trust import verified_clickhouse, verified_postgres
+
 Postgres = psycopg.Connection[tuple[Any, ...]]
 
 
@@ -80,6 +82,7 @@ class Connections:
             password=self._output(password),
             autocommit=autocommit,
             connect_timeout=10,
+            **verified_postgres(self._ca),
         )
 
     def _clickhouse(self, user: str, password: str, *, timeout: float = 300.0) -> Client:
@@ -92,7 +95,13 @@ class Connections:
             database=self._output("clickhouseDatabase"),
             connect_timeout=10,
             send_receive_timeout=timeout,
+            **verified_clickhouse(self._ca),
         )
+
+    @property
+    def _ca(self) -> str:
+        """Authority that servers are verified against, PEM; empty where the stack's networks are the host's own."""
+        return str(self.outputs.get("ca") or "")
 
     def _output(self, name: str) -> Any:  # noqa: ANN401 - outputs are JSON
         if name not in self.outputs:

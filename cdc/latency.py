@@ -28,6 +28,7 @@ class Latency:
 class _Observer:
     connections: Connections
     first_id: int
+    """Every row above it is looked for: keys arrive out of order, the topic has several partitions."""
     seen: dict[int, float] = field(default_factory=dict)
     stop: threading.Event = field(default_factory=threading.Event)
 
@@ -35,17 +36,22 @@ class _Observer:
         client = self.connections.clickhouse()
         last = self.first_id
         while not self.stop.is_set():
-            rows = client.execute("SELECT id FROM orders_current WHERE id > %(last)s ORDER BY id", {"last": last})
+            rows = client.execute(
+                "SELECT id FROM orders_current WHERE id > %(last)s ORDER BY id LIMIT 50000", {"last": last}
+            )
             now = time.monotonic()
             for (order,) in rows:
                 self.seen.setdefault(order, now)
-                last = max(last, order)
+            while last + 1 in self.seen:
+                last += 1
             time.sleep(POLL_SECONDS)
         client.disconnect()
 
 
-def measure(connections: Connections, *, rate: float, seconds: float, patience: float = 60.0) -> Latency:
+def measure(connections: Connections, *, rate: float, seconds: float, rows: int = 1, patience: float = 60.0) -> Latency:
     """Insert ``rate`` orders per second for ``seconds``; wait at most ``patience`` s for the last to be visible.
+
+    ``rows`` orders share a transaction: beyond some hundred per second one connection can't commit each alone.
 
     The rows are deleted at the end.
     """
@@ -56,15 +62,17 @@ def measure(connections: Connections, *, rate: float, seconds: float, patience: 
         thread.start()
         committed: dict[int, float] = {}
         start = time.monotonic()
-        for number in range(int(rate * seconds)):
-            time.sleep(max(0.0, start + number / rate - time.monotonic()))
+        customers = [key for (key,) in source.execute("SELECT id FROM inventory.customers ORDER BY id LIMIT 100")]
+        for number in range(int(rate * seconds / rows)):
+            time.sleep(max(0.0, start + number * rows / rate - time.monotonic()))
             answer = source.execute(
                 "INSERT INTO inventory.orders (purchaser, quantity, product_id, unit_price)"
-                " SELECT (SELECT min(id) FROM inventory.customers), 1, (SELECT min(id) FROM inventory.products), 9.99"
-                " RETURNING id"
-            ).fetchone()
-            if answer:
-                committed[int(answer[0])] = time.monotonic()
+                " SELECT %s, 1, (SELECT min(id) FROM inventory.products), 9.99"
+                " FROM generate_series(1, %s) RETURNING id",
+                [customers[number % len(customers)], rows],
+            ).fetchall()
+            now = time.monotonic()
+            committed |= {int(order): now for (order,) in answer}
         elapsed = time.monotonic() - start
     deadline = time.monotonic() + patience
     while time.monotonic() < deadline and not committed.keys() <= observer.seen.keys():

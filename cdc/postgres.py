@@ -13,6 +13,7 @@ from typing import Any
 import psycopg
 from psycopg import sql
 
+from cdc.trust import verified_postgres
 from cdc.waiting import Deadline
 
 Connection = psycopg.Connection[tuple[Any, ...]]
@@ -39,6 +40,8 @@ class Login:
     database: str
     user: str
     password: str = field(repr=False)
+    ca: str = field(default="", repr=False)
+    """Authority that the server's certificate and name are verified against, PEM; empty: no TLS is asked for."""
 
     def __str__(self) -> str:
         return f"{self.user}@{self.host}:{self.port}/{self.database}"
@@ -60,6 +63,7 @@ def connect(login: Login, deadline: Deadline) -> Connection:
                 user=login.user,
                 password=login.password,
                 connect_timeout=CONNECT_TIMEOUT,
+                **verified_postgres(login.ca),
                 application_name="cdc",
                 autocommit=True,
             )

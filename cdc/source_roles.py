@@ -35,6 +35,7 @@ SELECT CASE c.relkind WHEN 'S' THEN 'sequence' ELSE 'table' END, n.nspname || '.
  WHERE n.nspname = ANY (%s) AND c.relkind IN ('r', 'p', 'S')
 """
 APPLICATION_RIGHTS = {"table": ("SELECT", "INSERT", "UPDATE", "DELETE"), "sequence": ("USAGE",)}
+WATCHING = (Duty.OPERATE, Duty.READ)
 MONITOR = "pg_monitor"
 """PostgreSQL's own role for whoever watches the server: other sessions, slots, settings."""
 Privilege = tuple[str, str, str]
@@ -89,7 +90,7 @@ def _flaw(connection: Connection, role: Role) -> str | None:
     can_login, can_replicate = found[0]
     if not can_login or (role.duty is Duty.CAPTURE and not can_replicate):
         return "may not log in and replicate" if role.duty is Duty.CAPTURE else "may not log in"
-    if role.duty is Duty.OPERATE and _lacks_monitor(connection, role):
+    if role.duty in WATCHING and _lacks_monitor(connection, role):
         return f"is not a member of {MONITOR}"
     if value(connection, "SELECT has_table_privilege('pg_authid', 'SELECT')"):
         stored = value(connection, "SELECT rolpassword FROM pg_authid WHERE rolname = %s", role.name)
@@ -128,7 +129,7 @@ def _apply_role(connection: Connection, spec: SourceSpec, role: Role, report: Re
         connection, "SELECT NOT rolreplication FROM pg_roles WHERE rolname = %s", role.name
     ):
         _allow_replication(connection, identifier)
-    if role.duty is Duty.OPERATE and _lacks_monitor(connection, role):
+    if role.duty in WATCHING and _lacks_monitor(connection, role):
         connection.execute(sql.SQL("GRANT {} TO {}").format(sql.Identifier(MONITOR), identifier))
     if flaw is not None:
         report(f"role {role.name} {flaw}: mended")
@@ -163,10 +164,10 @@ def _wanted(connection: Connection, spec: SourceSpec, role: Role) -> set[Privile
         | {("schema", name, "USAGE") for name in (*spec.schemas, PIPELINE_SCHEMA)}
         | {("table", table, "SELECT") for table in spec.tables}
     )
-    if role.duty is Duty.OPERATE:
+    if role.duty in WATCHING:
         found = rows(connection, RELATIONS_QUERY, [PIPELINE_SCHEMA])
         own = {("table", name, "SELECT") for kind, name in found if kind == "table"}
-        return readable | own | {("table", SIGNAL, "INSERT")}
+        return readable | own | ({("table", SIGNAL, "INSERT")} if role.duty is Duty.OPERATE else set())
     return readable | {("table", table, right) for table, rights in PIPELINE_TABLES.items() for right in rights}
 
 

@@ -28,6 +28,8 @@ class Duty(Enum):
     """Debezium: replicates, reads the captured tables, writes heartbeat and watermarks."""
     OPERATE = "operate"
     """Whoever watches and checks the pipeline: reads the captured tables and ``cdc``, sends signals."""
+    READ = "read"
+    """Exporters and dashboards: as OPERATE, but writes nothing at all."""
     APPLICATION = "application"
     """Writes rows as the shop would; only where the source is ours."""
 

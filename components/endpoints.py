@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from collections.abc import Mapping
+from dataclasses import dataclass, field
 
 import pulumi
 
@@ -34,6 +35,8 @@ class PostgresEndpoint:
     outside: Address
     database: str
     admin: Credential
+    ca: pulumi.Output[str] | None = None
+    """Authority that the server's certificate is verified against, PEM; without one there is no TLS."""
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -47,15 +50,18 @@ class KafkaEndpoint:
 
 @dataclass(frozen=True, kw_only=True)
 class ConnectEndpoint:
-    """Kafka Connect's REST API."""
+    """Kafka Connect's REST API; ``source_options`` are those of a connector that only this platform needs."""
 
     inside: Address
     outside: Address
+    scheme: str = "http"
+    ca: pulumi.Output[str] | None = None
+    source_options: Mapping[str, str] = field(default_factory=dict)
 
     @property
     def url(self) -> str:
         """REST address for the operator's machine."""
-        return f"http://{self.outside}"
+        return f"{self.scheme}://{self.outside}"
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -69,19 +75,24 @@ class ClickHouseEndpoint:
     admin: Credential
     operator: Credential
     reader: Credential
+    scheme: str = "http"
+    ca: pulumi.Output[str] | None = None
+    cluster: str = ""
+    """Name of the cluster where there is more than one server."""
 
     @property
     def url(self) -> str:
         """HTTP address for the operator's machine."""
-        return f"http://{self.http}"
+        return f"{self.scheme}://{self.http}"
 
 
 @dataclass(frozen=True, kw_only=True)
 class Watched:
-    """All that is to be watched: the parts, and the operator's user on the source (ClickHouse's is in its endpoint)."""
+    """All that is to be watched: the parts, and who watches the source (ClickHouse has its own)."""
 
     source: PostgresEndpoint
     source_operator: Credential
+    source_reader: Credential
     kafka: KafkaEndpoint
     connect: ConnectEndpoint
     clickhouse: ClickHouseEndpoint

@@ -8,10 +8,10 @@ from typing import Any
 import pulumi
 import pulumi_random as random
 
+from components.configs.clickhouse import shard_parameters
 from components.configs.connector import ConnectorConfigArgs, connector_config
 from components.configs.images import Image, containers
 from components.configs.readme import readme
-from components.docker.platform import DockerPlatform
 from components.endpoints import (
     Address,
     ClickHouseEndpoint,
@@ -21,7 +21,7 @@ from components.endpoints import (
     PostgresEndpoint,
     Watched,
 )
-from components.names import ANALYTICS_DATABASE, APPLICATION_USER, DEBEZIUM_USER, OPERATOR_USER, Names
+from components.names import ANALYTICS_DATABASE, APPLICATION_USER, DEBEZIUM_USER, OPERATOR_USER, READER_USER, Names
 from components.platform import Part, Platform
 from components.providers.clickhouse_schema import ClickHouseSchema, ClickHouseSchemaArgs
 from components.providers.debezium_connector import DebeziumConnector, DebeziumConnectorArgs
@@ -36,14 +36,14 @@ class Pipeline(pulumi.ComponentResource):
 
     def __init__(self, name: str, *, settings: Settings, opts: pulumi.ResourceOptions | None = None) -> None:
         super().__init__("cdc:index:Pipeline", name, None, opts)
-        settings.require_deployable()
         for warning in [*settings.warnings, *_tables_without_target(settings)]:
             pulumi.log.warn(warning)
         self._names = Names(settings=settings)
         self._settings = settings
-        self._platform: Platform = DockerPlatform(names=self._names, parent=self)
+        self._platform = _platform(self._names, self)
         self._source_user = Credential(user=DEBEZIUM_USER, password=self._password("debezium"))
         self._operator = Credential(user=OPERATOR_USER, password=self._password("postgres-operator"))
+        self._reader = self._reader_user()
         self._application = self._application_user()
 
         source, database = self._source()
@@ -63,10 +63,11 @@ class Pipeline(pulumi.ComponentResource):
                 "applicationPassword": self._application.password,
             }
         self.outputs |= {"connectUrl": connect.endpoint.url, "connectorState": connector.state}
-        if settings.monitoring:
+        if self._reader:
             watched = Watched(
                 source=source,
                 source_operator=self._operator,
+                source_reader=self._reader,
                 kafka=kafka.endpoint,
                 connect=connect.endpoint,
                 clickhouse=clickhouse.endpoint,
@@ -81,6 +82,12 @@ class Pipeline(pulumi.ComponentResource):
 
     def _password(self, name: str) -> pulumi.Output[str]:
         return random.RandomPassword(name, length=32, special=False, opts=self._child()).result
+
+    def _reader_user(self) -> Credential | None:
+        """Without monitoring nobody reads as this user."""
+        if not self._settings.monitoring:
+            return None
+        return Credential(user=READER_USER, password=self._password("postgres-reader"))
 
     def _application_user(self) -> Credential | None:
         """Somebody else's database has its own applications."""
@@ -114,6 +121,8 @@ class Pipeline(pulumi.ComponentResource):
                 debezium_password=self._source_user.password,
                 operator_user=self._operator.user,
                 operator_password=self._operator.password,
+                reader_user=self._reader.user if self._reader else None,
+                reader_password=self._reader.password if self._reader else None,
                 application_user=self._application.user if self._application else None,
                 application_password=self._application.password if self._application else None,
                 publication=settings.publication,
@@ -121,6 +130,7 @@ class Pipeline(pulumi.ComponentResource):
                 tables=settings.tables,
                 managed=settings.source == "managed",
                 triggers=pulumi.Output.all(database.identity) if database else None,
+                ca=source.ca,
                 timeout_seconds=settings.timeout_seconds,
             ),
             opts=self._child(after=[database] if database else []),
@@ -142,14 +152,18 @@ class Pipeline(pulumi.ComponentResource):
                 parameters={
                     "database": ANALYTICS_DATABASE,
                     "replicated": "Replicated" if settings.replicated else "",
-                    "on_cluster": "",
+                    "on_cluster": f"ON CLUSTER '{endpoint.cluster}'" if endpoint.cluster else "",
                     "kafka_brokers": str(kafka.inside),
                     "topic_prefix": settings.topic_prefix,
                     "kafka_consumers": str(settings.kafka_consumers),
                     "flush_interval_ms": str(settings.flush_interval_ms),
+                    "aggregate_seconds": str(settings.aggregate_seconds),
+                    # One node; on shards: cluster('<name>', analytics.orders).
+                    **shard_parameters(ANALYTICS_DATABASE, endpoint.cluster),
                     "epoch": str(settings.epoch),
                     "history_ttl_days": str(settings.history_ttl_days),
                 },
+                ca=endpoint.ca,
                 triggers=pulumi.Output.all(clickhouse.identity),
                 timeout_seconds=settings.timeout_seconds,
             ),
@@ -170,14 +184,17 @@ class Pipeline(pulumi.ComponentResource):
             args=DebeziumConnectorArgs(
                 url=connect.endpoint.url,
                 connector=settings.connector,
-                config=schema.generated_columns.apply(lambda columns: self._connector_config(source, columns)),
+                config=schema.generated_columns.apply(lambda columns: self._connector_config(source, connect, columns)),
+                ca=connect.endpoint.ca,
                 triggers=pulumi.Output.all(connect.identity),
                 timeout_seconds=settings.timeout_seconds,
             ),
             opts=self._child(after=after),
         )
 
-    def _connector_config(self, source: PostgresEndpoint, generated_columns: list[str] | None) -> dict[str, str]:
+    def _connector_config(
+        self, source: PostgresEndpoint, connect: Part[ConnectEndpoint], generated_columns: list[str] | None
+    ) -> dict[str, str]:
         settings = self._settings
         return connector_config(
             ConnectorConfigArgs(
@@ -186,8 +203,20 @@ class Pipeline(pulumi.ComponentResource):
                 database=source.database,
                 generated_columns=generated_columns or [],
                 settings=settings,
+                source_options=connect.endpoint.source_options,
             )
         )
+
+
+def _platform(names: Names, parent: pulumi.Resource) -> Platform:
+    """The platform that the settings ask for; the other one's SDK is not even loaded."""
+    if names.settings.platform == "kubernetes":
+        from components.kubernetes.platform import KubernetesPlatform  # noqa: PLC0415
+
+        return KubernetesPlatform(names=names, parent=parent)
+    from components.docker.platform import DockerPlatform  # noqa: PLC0415
+
+    return DockerPlatform(names=names, parent=parent)
 
 
 def _tables_without_target(settings: Settings) -> list[str]:

@@ -20,6 +20,7 @@ from pydantic import BaseModel, ConfigDict, Field, SecretStr, ValidationError, f
 from pydantic.alias_generators import to_camel
 
 from components import versions
+from components.settings_kubernetes import KubernetesSettings
 
 PROJECT = "cdc"
 Port = Annotated[int, Field(ge=1, le=65535)]
@@ -63,7 +64,11 @@ class Settings(BaseModel):
         SecretStr(""), description="Its password, set with --secret (external source only)"
     )
     database: str = Field("inventory", pattern=IDENTIFIER, description="Captured database")
-    tables: list[str] = Field(["inventory.orders"], min_length=1, description="Captured tables, schema.table")
+    tables: list[str] = Field(
+        [f"inventory.{name}" for name in ("customers", "products", "orders", "inventory", "shipments")],
+        min_length=1,
+        description="Captured tables, schema.table",
+    )
     message_keys: dict[str, str] = Field(
         {"inventory.orders": "purchaser"}, description="Column that keys a table's topic instead of its primary key"
     )
@@ -83,6 +88,7 @@ class Settings(BaseModel):
     poll_interval_ms: int = Field(50, ge=1, description="Debezium poll.interval.ms, ms")
     flush_interval_ms: int = Field(200, ge=10, le=30000, description="ClickHouse Kafka table flush interval, ms")
     kafka_consumers: int = Field(1, ge=1, le=64, description="ClickHouse consumers of each topic")
+    aggregate_seconds: int = Field(2, ge=1, le=3600, description="Interval at which changed aggregates are computed, s")
     history_ttl_days: int = Field(365, ge=1, le=36500, description="How long change history is kept, days")
     replicated: bool = Field(False, description="Replicated table engines (needs Keeper)")
 
@@ -124,6 +130,12 @@ class Settings(BaseModel):
         0.25, ge=0.1, le=16, description="Memory limits as a share of the resource matrix's lower bound"
     )
     timeout_seconds: int = Field(300, ge=30, description="How long each step waits for its part to be ready, s")
+
+    backup_access_key: SecretStr = Field(SecretStr(""), description="Object store's access key, set with --secret")
+    backup_secret_key: SecretStr = Field(SecretStr(""), description="Object store's secret key, set with --secret")
+    kubernetes: KubernetesSettings = Field(
+        KubernetesSettings(), description="Topology, storage, endpoints and backups of a stack on Kubernetes"
+    )
 
     @field_validator("tables")
     @classmethod
@@ -171,7 +183,23 @@ class Settings(BaseModel):
         if self.alert_email_to and not (self.alert_email_from and self.alert_smtp_host):
             raise ValueError("alertEmailTo needs alertEmailFrom and alertSmtpHost (host:port)")
         self._ports_differ()
+        if self.platform == "kubernetes" and (findings := self._kubernetes_findings()):
+            raise ValueError("\n  - ".join(findings))
         return self
+
+    def _kubernetes_findings(self) -> list[str]:
+        """What is missing or impossible for this platform."""
+        findings = self.kubernetes.findings()
+        for key in ("backup_access_key", "backup_secret_key"):
+            if not getattr(self, key).get_secret_value():
+                name = to_camel(key)
+                findings.append(f"{PROJECT}:{name} is absent: pulumi config set --secret {name} <value>")
+        if self.kubernetes.clickhouse_hosts > 1 and not self.replicated:
+            findings.append(
+                f"{PROJECT}:replicated = False: {self.kubernetes.clickhouse_hosts} ClickHouse servers hold the same "
+                "rows only as replicated tables; set it to true"
+            )
+        return findings
 
     def _ports_differ(self) -> None:
         seen: dict[int, str] = {}
@@ -196,18 +224,10 @@ class Settings(BaseModel):
         major_minor = tuple(int(part) for part in self.debezium_version.split(".")[:2])
         if major_minor < versions.DEBEZIUM_SAFE:
             return [
-                f"debeziumVersion {self.debezium_version} loses rows when Kafka Connect is killed in the middle of "
-                f"a COPY (18 of 19 trials); {versions.DEBEZIUM} lost none. Use it only to reproduce."
+                f"debeziumVersion {self.debezium_version} by itself loses rows when Kafka Connect is killed in the "
+                f"middle of a COPY (18 of 19 trials), and what prevents it here was tried with {versions.DEBEZIUM} only"
             ]
         return []
-
-    def require_deployable(self) -> None:
-        """Raise SettingsError for a platform that this release has no components for."""
-        if self.platform != "docker":
-            raise SettingsError(
-                f"{PROJECT}:platform = {self.platform!r}: this release deploys to docker only; "
-                "use the dev stack or set platform to docker"
-            )
 
     @classmethod
     def from_mapping(cls, values: Mapping[str, Any]) -> Settings:
@@ -279,7 +299,7 @@ def _explain(error: ValidationError) -> str:
             hint = f"did you mean {PROJECT}:{close[0]}?" if close else f"known keys: {', '.join(config_keys())}"
             lines.append(f"{PROJECT}:{key} is not a key of this project; {hint}")
         elif key:
-            shown = "a secret" if "password" in key.lower() or "webhook" in key.lower() else repr(item["input"])
+            shown = "a secret" if re.search("password|webhook|key$", key.lower()) else repr(item["input"])
             lines.append(f"{PROJECT}:{key} = {shown}: {message}")
         else:
             lines.append(message)

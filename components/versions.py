@@ -8,6 +8,7 @@ PULUMI_PYTHON_HOST: Final = "3.70.0"
 """Last tagged Go module that holds the Python language host; it runs programs for newer CLIs."""
 PLUGIN_DOCKER: Final = "5.2.0"
 PLUGIN_RANDOM: Final = "4.21.4"
+PLUGIN_KUBERNETES: Final = "4.34.2"
 
 POSTGRES: Final = "16.15"
 KAFKA: Final = "4.3.1"
@@ -53,3 +54,21 @@ UPSTREAM_IMAGES: Final[dict[str, str]] = {
 
 OPTIONAL_PARTS: Final = ("kafka-exporter", "grafana", "kafdrop")
 """Nothing packages these: where no registry answers they are left out, with a warning, and all else works."""
+
+CHARTS: Final[dict[str, str]] = {
+    "cert-manager": "v1.19.1",
+    "strimzi-kafka-operator": "1.2.0",
+    "cloudnative-pg": "0.29.0",
+    "plugin-barman-cloud": "0.7.0",
+    "altinity-clickhouse-operator": "0.25.6",
+    "kube-prometheus-stack": "88.5.3",
+}
+"""Helm charts of the stack on Kubernetes; CloudNativePG's 0.29.0 brings 1.30.0, its plugin's 0.7.0 brings 0.13.0."""
+
+CLUSTER_IMAGES: Final[dict[str, str]] = {
+    "postgres": "ghcr.io/cloudnative-pg/postgresql:{version}-standard-trixie",
+    "kafka": "quay.io/strimzi/kafka:1.2.0-kafka-{version}",
+    "clickhouse": "clickhouse/clickhouse-server:{version}",
+    "clickhouse-keeper": "clickhouse/clickhouse-keeper:{version}",
+}
+"""Images of the parts there: those that the operators expect. The standard PostgreSQL image has pg_failover_slots."""

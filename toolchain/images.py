@@ -70,7 +70,7 @@ def ensure_images(
     wanted = known if parts is None else list(dict.fromkeys(parts))
     if unknown := [part for part in wanted if part not in known]:
         raise ImageError(f"unknown image part {', '.join(unknown)}; known parts: {', '.join(known)}")
-    values = {**DEFAULT_VERSIONS, **versions}
+    values = _values(mode, versions)
     builder = Builder(images=folders.images, logs=folders.local / "logs", versions=values, log=log)
     started = time.monotonic()
     try:
@@ -95,7 +95,7 @@ def host_requirements(
     Empty when no image has to be built. In mode ``auto`` it does not ask registries: it names what a build would need.
     """
     folders = folders or Folders()
-    values = {**DEFAULT_VERSIONS, **(versions or {})}
+    values = _values(mode, versions or {})
     before = read_result(folders) if mode == "auto" else {}
     parts = [
         part
@@ -106,6 +106,11 @@ def host_requirements(
         return _missing_commands(folders.images, parts, values)
     except (RecipeError, CommandError) as error:
         raise ImageError(str(error)) from error
+
+
+def _values(mode: str, versions: Mapping[str, str]) -> dict[str, str]:
+    """What recipes are filled in with. Where all is pulled, what we must build stands on a pulled image too."""
+    return {**DEFAULT_VERSIONS, **versions, **({recipes.BASES: PULLED} if mode == "pull" else {})}
 
 
 def _missing_commands(images: Path, parts: Iterable[str], versions: Mapping[str, str]) -> dict[str, str]:

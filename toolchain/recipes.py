@@ -33,6 +33,8 @@ DEFAULT_VERSIONS: Final[Mapping[str, str]] = {
 }
 """The names that a recipe may use in braces, with their pinned values."""
 
+BASES: Final = "bases"
+"""Among the versions: ``pulled`` where an image of ours is to stand on a pulled one."""
 IGNORED: Final = ("__pycache__", ".pytest_cache", ".mypy_cache", ".ruff_cache")
 
 
@@ -84,6 +86,8 @@ class Recipe:
     part: str
     folder: Path
     base: str | None
+    pulled_base: str | None
+    """Pulled instead of building ``base``, where everything is to be pulled."""
     version: str
     fetches: tuple[Fetch, ...]
     programs: tuple[Program, ...]
@@ -135,7 +139,7 @@ def load(images: Path, part: str, versions: Mapping[str, str]) -> Recipe:
 
 
 def _recipe(path: Path, raw: dict[str, Any], values: _Versions) -> Recipe:
-    allowed = {"base", "version", "maven", "pip", "go", "files", "debootstrap"}
+    allowed = {"base", "pulled_base", "version", "maven", "pip", "go", "files", "debootstrap"}
     if unknown := sorted(set(raw) - allowed):
         raise RecipeError(f"{path}: unknown key {', '.join(unknown)}; allowed are {', '.join(sorted(allowed))}")
     root = path.parents[2]
@@ -144,6 +148,7 @@ def _recipe(path: Path, raw: dict[str, Any], values: _Versions) -> Recipe:
         part=path.parent.name,
         folder=path.parent,
         base=raw.get("base"),
+        pulled_base=raw.get("pulled_base") if values.get(BASES) == "pulled" else None,
         version=values[raw["version"]] if "version" in raw else "",
         fetches=tuple(_fetch(path, kind, entry, values) for kind in ("maven", "pip") for entry in raw.get(kind, [])),
         programs=tuple(
@@ -189,7 +194,9 @@ def content_hash(images: Path, recipe: Recipe, versions: Mapping[str, str]) -> s
         for name, file in context_files(source):
             mode = "x" if file.stat().st_mode & 0o100 else "-"
             digest.update(f"file {label} {name} {mode} {hashlib.sha256(file.read_bytes()).hexdigest()}\n".encode())
-    if recipe.base is not None:
+    if recipe.pulled_base is not None:
+        digest.update(f"pulled base {recipe.pulled_base}\n".encode())
+    elif recipe.base is not None:
         base = load(images, recipe.base, versions)
         digest.update(f"base {recipe.base} {content_hash(images, base, versions)}\n".encode())
     return digest.hexdigest()[:12]
@@ -227,5 +234,5 @@ def chain(images: Path, part: str, versions: Mapping[str, str]) -> list[Recipe]:
                 f"the bases of image part {part!r} form a circle at {name!r}; correct images/{name}/recipe.toml"
             )
         recipes.append(load(images, name, versions))
-        name = recipes[-1].base
+        name = None if recipes[-1].pulled_base else recipes[-1].base
     return recipes[::-1]

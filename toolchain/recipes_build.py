@@ -139,7 +139,7 @@ def _build_one(builder: Builder, recipe: Recipe, tag: str, base: str) -> None:
             place(group, files, context)
         if recipe.debootstrap is not None:
             base = _root_file_system(builder, recipe, folder, tag)
-        _docker_build(builder, recipe, context, tag, base)
+        _docker_build(builder, recipe, context, tag, recipe.pulled_base or base)
         if recipe.debootstrap is not None:
             subprocess.run(["docker", "rmi", "--no-prune", base], capture_output=True, timeout=60, check=False)
 

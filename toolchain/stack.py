@@ -10,8 +10,11 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, Final
 
+from pydantic.alias_generators import to_camel
+
 from components.settings import Settings
-from toolchain.images import write_atomic
+from toolchain.images import Folders, read_result, write_atomic
+from toolchain.images_plan import ABSENT
 from toolchain.processes import runs
 
 STACK_LABEL: Final = "cdc.stack"
@@ -107,10 +110,11 @@ class Stack:
     def check_ports(self) -> None:
         """Raise StackError when a port that the stack publishes is taken by something else."""
         ours = self._published_ports()
+        unused = self._ports_of_absent_parts()
         taken = [
             f"  - port {port} is in use{_owner(port)}; stop that, or `pulumi config set {key} <free port>`"
             for key, port in self.settings().ports.items()
-            if port not in ours and not _free(port)
+            if key not in unused and port not in ours and not _free(port)
         ]
         if taken:
             raise StackError("\n".join(["ports on 127.0.0.1 that the stack needs:", *taken]))
@@ -145,6 +149,12 @@ class Stack:
         listing = self._docker("ps", "--filter", f"label={STACK_LABEL}={self.name}", "--format", "{{.Ports}}")
         parts = [part for part in listing.replace(",", " ").split() if "->" in part and part.startswith("127.0.0.1:")]
         return {int(part.split("->")[0].rsplit(":", 1)[1]) for part in parts}
+
+    def _ports_of_absent_parts(self) -> set[str]:
+        """Settings of ports that nothing will listen on: the part's image could not be had the last time."""
+        record = read_result(Folders(local=self.root / ".local"))
+        absent = [part for part, entry in record.items() if entry.get("source") == ABSENT]
+        return {f"{to_camel(part.replace('-', '_'))}Port" for part in absent}
 
     def _select(self) -> None:
         self.settings()

@@ -53,16 +53,15 @@ def stack_verbs(images: Verb) -> dict[str, Verb]:
 
     def demo(places: Places) -> None:
         """A living shop, with what arrives of it each second; DEMO_RATE and DEMO_SECONDS bound it."""
-        _early(places)
-        ensure(places, room=False)
-        if not _stack(places).running():
-            up(places)
-        limits = [("--rate", os.environ.get("DEMO_RATE")), ("--seconds", os.environ.get("DEMO_SECONDS"))]
-        _until_interrupted(places, "demo", *(word for name, value in limits if value for word in (name, value)))
+        _demo(places, up)
 
     def top(places: Places) -> None:
         """A live view of the hops, until Ctrl-C."""
         _until_interrupted(places, "top")
+
+    def bench(places: Places) -> None:
+        """Measure a stack of its own, which is new and gone afterwards; BENCH_SCALE=0.01 for a trial."""
+        _bench(places, up, down)
 
     def test(places: Places) -> None:
         """Every check that this machine can run."""
@@ -70,9 +69,38 @@ def stack_verbs(images: Verb) -> dict[str, Verb]:
         images(places)
         _run(places, [sys.executable, "-m", "pytest", "--durations=15"])
 
-    return {"up": up, "down": down, "preview": preview, "status": status, "demo": demo, "top": top, "test": test} | {
-        verb: _pipeline_verb(verb) for verb in ("smoke", "latency", "health", "doctor")
-    }
+    return {
+        "up": up,
+        "down": down,
+        "preview": preview,
+        "status": status,
+        "demo": demo,
+        "bench": bench,
+        "top": top,
+        "test": test,
+    } | {verb: _pipeline_verb(verb) for verb in ("smoke", "latency", "health", "doctor")}
+
+
+def _demo(places: Places, up: Verb) -> None:
+    _early(places)
+    ensure(places, room=False)
+    if not _stack(places).running():
+        up(places)
+    limits = [("--rate", os.environ.get("DEMO_RATE")), ("--seconds", os.environ.get("DEMO_SECONDS"))]
+    _until_interrupted(places, "demo", *(word for name, value in limits if value for word in (name, value)))
+
+
+def _bench(places: Places, up: Verb, down: Verb) -> None:
+    os.environ["STACK"] = "bench"
+    scale = os.environ.get("BENCH_SCALE") or "1"
+    # A trial's figures are printed only: the page keeps those of the full size.
+    page = ["--write", "docs/performance.md"] if float(scale) >= 1 else []
+    down(places)
+    try:
+        up(places)
+        _pipeline(places, "bench", "--scale", scale, *page)
+    finally:
+        down(places)
 
 
 def _pipeline_verb(verb: str) -> Verb:
@@ -104,7 +132,7 @@ def _pipeline(places: Places, *arguments: str) -> None:
 
 def _early(places: Places) -> None:
     """Settings that can't be deployed are refused before anything is installed, built or pulled."""
-    Stack(name=_stack_name(), root=places.root, environment={}, log=say).settings().require_deployable()
+    Stack(name=_stack_name(), root=places.root, environment={}, log=say).settings()
 
 
 def _stack(places: Places) -> Stack:

@@ -14,6 +14,8 @@ from cdc.connections import Connections
 
 FIRST_QUERY = "SELECT id, order_date, purchaser, quantity, total_amount, status FROM orders ORDER BY id DESC LIMIT 5"
 ROWS_WITHIN_SECONDS = 60.0
+URLS = ("connectUrl", "clickhouseUrl", "grafanaUrl", "prometheusUrl", "alertmanagerUrl", "kafdropUrl")
+"""Shown of what runs."""
 
 
 def print_summary(outputs: Mapping[str, Any]) -> bool:
@@ -27,9 +29,12 @@ def print_summary(outputs: Mapping[str, Any]) -> bool:
     for row in rows:
         print("  ".join(cell.ljust(width) for cell, width in zip(row, widths, strict=True)).rstrip())
     print()
-    for name in ("connectUrl", "clickhouseUrl"):
-        print(f"{name:<14} {outputs[name]}")
-    print(f"{'connector':<14} {outputs['connectorName']}: {outputs.get('connectorState')}")
+    for name in URLS:
+        if name in outputs:
+            print(f"{name:<15} {outputs[name]}")
+    for uid, url in outputs.get("dashboards", {}).items():
+        print(f"{'dashboard':<15} {uid}: {url}")
+    print(f"{'connector':<15} {outputs['connectorName']}: {outputs.get('connectorState')}")
     answered = _first_query(Connections(outputs=outputs))
     return answered and all(row[3] == "healthy" for row in rows[1:])
 
@@ -40,6 +45,11 @@ def _parts(outputs: Mapping[str, Any]) -> list[tuple[str, str, str, str, str]]:
         "kafka": outputs["kafkaBootstrap"],
         "kafka-connect": outputs["connectUrl"],
         "clickhouse": outputs["clickhouseUrl"],
+        "prometheus": outputs.get("prometheusUrl", ""),
+        "alertmanager": outputs.get("alertmanagerUrl", ""),
+        "cdc-exporter": outputs.get("cdcExporterUrl", ""),
+        "grafana": outputs.get("grafanaUrl", ""),
+        "kafdrop": outputs.get("kafdropUrl", ""),
     }
     parts = []
     for part, container in outputs["containers"].items():

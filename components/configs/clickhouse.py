@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import hashlib
+from typing import Final
 
 from components.configs.render import render
 from components.configs.resources import MIB, Memory
@@ -38,3 +39,29 @@ def users_config(memory: Memory, *, admin_password: str, operator_password: str,
         reader_sha256=hashlib.sha256(reader_password.encode()).hexdigest(),
         max_query_memory_bytes=memory.limit_mib * MIB * 6 // 10,
     )
+
+
+SHARD_KEYS: Final = {
+    "orders": "id",
+    "customers": "id",
+    "products": "id",
+    "inventory": "product_id",
+    "shipments": "id",
+}
+"""What sends a change to its shard: the primary key, so that all versions of a row meet (sql/clickhouse/0015)."""
+
+
+def shard_parameters(database: str, cluster: str) -> dict[str, str]:
+    """Parameters of the migrations that say how rows find their shard and queries all shards; no ``cluster``: one node.
+
+    Each shard's view of current rows is right by itself, because all versions of a key are on one shard.
+    """
+    parameters = {"orders_everywhere": f"cluster('{cluster}', {database}.orders)" if cluster else f"{database}.orders"}
+    for table, key in SHARD_KEYS.items():
+        parameters |= {
+            f"{table}_history": f"{table}_route" if cluster else f"{table}_final",
+            f"{table}_route_engine": f"Distributed('{cluster}', '{database}', '{table}_final', cityHash64({key}))"
+            if cluster
+            else "Null",
+        }
+    return parameters

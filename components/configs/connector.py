@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+from pathlib import Path
 
 from components.names import DDL_TABLE, DEBEZIUM_USER, HEARTBEAT_TABLE, SIGNAL_TABLE, Names
 from components.settings import Settings
@@ -13,17 +15,23 @@ BEAT = (
     "ON CONFLICT (id) DO UPDATE SET committed_at = clock_timestamp(), beat = h.beat + 1"
 )
 POSITION_OPTIONS_SINCE = (3, 4)
+PLUGIN = Path(__file__).parents[2] / "images" / "connect-plugin" / "whole-lsn.jar"
+"""Beside the jars of Debezium in the plugin path of Kafka Connect; images/connect-plugin has the source."""
+PLUGIN_CLASS = "cdc.debezium.WholeLsnPostgresConnector"
+"""Debezium's connector, whose stored offset never points into the middle of an LSN (docs/decisions/0005)."""
 
 
 @dataclass(frozen=True, kw_only=True)
 class ConnectorConfigArgs:
-    """The source as Kafka Connect reaches it. ``generated_columns`` are ``schema.table.column``."""
+    """The source as Kafka Connect reaches it. ``generated_columns`` are ``schema.table.column``; ``source_options`` are
+    the platform's: where the password and the authority's certificate are."""
 
     host: str
     port: int
     database: str
     generated_columns: list[str]
     settings: Settings
+    source_options: Mapping[str, str] = field(default_factory=dict)
 
 
 def connector_config(args: ConnectorConfigArgs) -> dict[str, str]:
@@ -35,6 +43,7 @@ def connector_config(args: ConnectorConfigArgs) -> dict[str, str]:
         **_canary(args.settings),
         **_flow(args.settings),
         **_routes(args.settings),
+        **args.source_options,
         **args.settings.connector_overrides,
     }
 
@@ -42,7 +51,7 @@ def connector_config(args: ConnectorConfigArgs) -> dict[str, str]:
 def _source(args: ConnectorConfigArgs) -> dict[str, str]:
     settings = args.settings
     return {
-        "connector.class": "io.debezium.connector.postgresql.PostgresConnector",
+        "connector.class": PLUGIN_CLASS,
         "tasks.max": "1",
         "database.hostname": args.host,
         "database.port": str(args.port),

@@ -6,6 +6,7 @@ from dataclasses import dataclass
 
 import pulumi
 
+from components.configs.connector import PLUGIN
 from components.configs.images import Image
 from components.configs.kafka import LOGGING_OPTION, LOGGING_PATH, logging_config, worker_properties
 from components.configs.resources import memory
@@ -17,6 +18,7 @@ from components.names import Names
 from components.platform import Part
 
 PART = "kafka-connect"
+DEBEZIUM = "/kafka/connect/debezium-connector-postgres"
 PROPERTIES = "/etc/kafka/cdc/connect-distributed.properties"
 START = f"exec /kafka/bin/connect-distributed.sh {PROPERTIES}"
 JMX_PORT = 9102
@@ -60,6 +62,7 @@ class KafkaConnect(Part[ConnectEndpoint]):
                     *agent_files,
                     File(path=PROPERTIES, content=properties),
                     File(path=LOGGING_PATH, content=logging_config()),
+                    File(path=f"{DEBEZIUM}/{PLUGIN.name}", content=PLUGIN.read_bytes()),
                     File(
                         path=SOURCE_SECRET,
                         content=pulumi.Output.format(

@@ -109,17 +109,17 @@ class Monitoring(pulumi.ComponentResource):
         )
 
     def _postgres_exporter(self) -> None:
-        source, operator = self._args.watched.source, self._args.watched.source_operator
+        source, reader = self._args.watched.source, self._args.watched.source_reader
         self._service(
             "postgres-exporter",
             ports={9187: self._settings.postgres_exporter_port},
             health="/",
             env={
                 "DATA_SOURCE_URI": f"{source.inside}/{source.database}?sslmode={self._sslmode}",
-                "DATA_SOURCE_USER": operator.user,
+                "DATA_SOURCE_USER": reader.user,
                 "DATA_SOURCE_PASS_FILE": f"{SECRETS}/postgres",
             },
-            files=[File(path=f"{SECRETS}/postgres", content=operator.password)],
+            files=[File(path=f"{SECRETS}/postgres", content=reader.password)],
         )
 
     @property
@@ -212,7 +212,7 @@ class Monitoring(pulumi.ComponentResource):
                 host=watched.source.inside.host,
                 port=watched.source.inside.port,
                 database=watched.source.database,
-                user=watched.source_operator.user,
+                user=watched.source_reader.user,
                 password_file=f"{SECRETS}/postgres",
             ),
             postgres_sslmode=self._sslmode,
@@ -231,7 +231,7 @@ class Monitoring(pulumi.ComponentResource):
             files=[
                 File(path=f"{SECRETS}/admin", content=admin),
                 File(path=f"{SECRETS}/clickhouse", content=watched.clickhouse.reader.password),
-                File(path=f"{SECRETS}/postgres", content=watched.source_operator.password),
+                File(path=f"{SECRETS}/postgres", content=watched.source_reader.password),
                 File(path=f"{provisioning}/datasources/cdc.yml", content=sources),
                 File(path=f"{provisioning}/dashboards/cdc.yml", content=grafana.dashboard_provider()),
                 *(File(path=f"{grafana.DASHBOARDS_PATH}/{name}", content=text) for name, text in dashboards.items()),

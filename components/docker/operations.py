@@ -15,6 +15,7 @@ from components.names import ANALYTICS_DATABASE, Names
 
 EXPORTER = "cdc-exporter"
 EXPORTER_PORT = 9117
+ANSWERS = f"import urllib.request; urllib.request.urlopen('http://127.0.0.1:{EXPORTER_PORT}/metrics', timeout=5)"
 OUTPUTS_FILE = "/run/secrets/cdc/outputs.json"
 
 
@@ -49,7 +50,7 @@ class Operations(pulumi.ComponentResource):
                 command=["--outputs", OUTPUTS_FILE, "exporter", "--port", str(EXPORTER_PORT), *kafka_names],
                 files=[File(path=OUTPUTS_FILE, content=inside_outputs(args))],
                 ports={EXPORTER_PORT: settings.cdc_exporter_port},
-                health=["CMD", "wget", "-q", "-O", "/dev/null", f"http://127.0.0.1:{EXPORTER_PORT}/metrics"],
+                health=["CMD", "python3", "-c", ANSWERS],
             ),
             opts=pulumi.ResourceOptions(parent=self),
         )

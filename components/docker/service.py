@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from base64 import b64encode
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Final
@@ -29,7 +30,7 @@ class File:
     """
 
     path: str
-    content: pulumi.Input[str]
+    content: pulumi.Input[str] | bytes
     owner: str | None = None
     mode: str = "0444"
 
@@ -106,7 +107,12 @@ def service(name: str, args: ServiceArgs, *, opts: pulumi.ResourceOptions) -> do
 
 def _upload(file: File) -> docker.ContainerUploadArgs:
     return docker.ContainerUploadArgs(
-        file=file.path, content=file.content, owner=file.owner, group=file.owner, permissions=file.mode
+        file=file.path,
+        content=None if isinstance(file.content, bytes) else file.content,
+        content_base64=b64encode(file.content).decode() if isinstance(file.content, bytes) else None,
+        owner=file.owner,
+        group=file.owner,
+        permissions=file.mode,
     )
 
 

@@ -20,7 +20,7 @@ PROVIDER_VERSION = "1"
 """Bumped when every schema is to be visited again although no input changed."""
 COMPUTED = ("applied", "schema_version", "server_version", "drift")
 NAMED = ("host", "port", "user", "password", "database", "parameters", "files")
-COMPARED = (*NAMED, "triggers", "provider_version")
+COMPARED = (*NAMED, "ca", "triggers", "provider_version")
 READ_SECONDS = 10.0
 
 
@@ -90,6 +90,7 @@ def _connect(props: Mapping[str, Any], seconds: float) -> ClickHouse:
         port=base.integer(props, "port"),
         user=base.text(props, "user"),
         password=base.text(props, "password"),
+        ca=base.text(props, "ca", ""),
     )
     return ClickHouse.connect(endpoint, base.Deadline(seconds))
 
@@ -114,7 +115,8 @@ def _report(line: str) -> None:
 @dataclass(frozen=True, kw_only=True)
 class ClickHouseSchemaArgs:
     """Where the server is and with which parameters the files are filled in. ``port`` is that of the native protocol,
-    ``triggers`` holds anything whose change calls for another visit, such as the container's id."""
+    ``ca`` the authority, PEM, that the server is verified against; ``triggers`` holds anything whose change calls for
+    another visit, such as the container's id."""
 
     host: pulumi.Input[str]
     port: pulumi.Input[int]
@@ -122,6 +124,7 @@ class ClickHouseSchemaArgs:
     password: pulumi.Input[str]
     database: pulumi.Input[str]
     parameters: pulumi.Input[Mapping[str, pulumi.Input[str]]]
+    ca: pulumi.Input[str] | None = None
     timeout_seconds: pulumi.Input[int] = 300
     triggers: pulumi.Input[list[str]] | None = None
 

@@ -16,7 +16,7 @@ from components.providers import base
 PROVIDER_VERSION = "1"
 """Bumped when every connector is to be configured again although no input changed."""
 COMPUTED = ("state", "task_states", "type")
-COMPARED = ("url", "config", "triggers", "provider_version")
+COMPARED = ("url", "config", "ca", "triggers", "provider_version")
 IDENTITY = ("connector.class", "topic.prefix", "database.dbname")
 """Settings that make it another connector: stored offsets belong to them."""
 READ_SECONDS = 20.0
@@ -55,7 +55,7 @@ class DebeziumConnectorProvider(base.Provider):
         """The live configuration and states; a connector that is gone reads as gone, an unreachable one as such."""
         name = base.text(props, "connector")
         with base.explained(_title(props)):
-            client = ConnectClient(base.text(props, "url"), base.Deadline(READ_SECONDS))
+            client = _client(props, READ_SECONDS)
             try:
                 config = client.config(name)
                 live = {"config": config, **_outcome(client, name)}
@@ -71,7 +71,7 @@ class DebeziumConnectorProvider(base.Provider):
     def delete(self, _id: str, props: dict[str, Any]) -> None:
         """Delete it; slot, topics and stored offsets stay, so that the same connector can go on where it stopped."""
         with base.explained(_title(props)):
-            client = ConnectClient(base.text(props, "url"), base.Deadline(READ_SECONDS))
+            client = _client(props, READ_SECONDS)
             name = base.text(props, "connector")
             try:
                 if not client.delete(name):
@@ -85,11 +85,15 @@ def _ensure(props: Mapping[str, Any]) -> dict[str, Any]:
     name = base.text(props, "connector")
     config = {key: base.text(props["config"], key) for key in props["config"]}
     with base.explained(_title(props)):
-        client = ConnectClient(base.text(props, "url"), base.Deadline(base.integer(props, "timeout_seconds", 300)))
+        client = _client(props, base.integer(props, "timeout_seconds", 300))
         client.ensure(name, config)
         outcome = _outcome(client, name)
     kept = {key: value for key, value in props.items() if key not in (*COMPUTED, "__provider")}
     return {**kept, **outcome}
+
+
+def _client(props: Mapping[str, Any], seconds: float) -> ConnectClient:
+    return ConnectClient(base.text(props, "url"), base.Deadline(seconds), ca=base.text(props, "ca", ""))
 
 
 def _outcome(client: ConnectClient, name: str) -> dict[str, Any]:
@@ -109,11 +113,13 @@ def _title(props: Mapping[str, Any]) -> str:
 
 @dataclass(frozen=True, kw_only=True)
 class DebeziumConnectorArgs:
-    """Connect's REST ``url``, the ``connector``'s name and its flat configuration (without ``name``)."""
+    """Connect's REST ``url``, the ``connector``'s name and its flat configuration (without ``name``); ``ca`` is the
+    authority, PEM, that an https address is verified against."""
 
     url: pulumi.Input[str]
     connector: pulumi.Input[str]
     config: pulumi.Input[dict[str, str]]
+    ca: pulumi.Input[str] | None = None
     timeout_seconds: pulumi.Input[int] = 300
     triggers: pulumi.Input[list[str]] | None = None
 

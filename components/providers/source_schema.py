@@ -21,16 +21,22 @@ PROVIDER_VERSION = "1"
 """Bumped when every source is to be visited again although no input changed."""
 COMPUTED = ("generated_columns", "server_version", "schema_version", "drift", "retired")
 NAMED = ("host", "port", "database", "admin_user", "debezium_user", "operator_user", "publication", "slot", "tables")
-PASSWORDS = ("admin_password", "debezium_password", "operator_password", "application_password")
-COMPARED = (*NAMED, *PASSWORDS, "application_user", "managed", "triggers", "provider_version")
+PASSWORDS = ("admin_password", "debezium_password", "operator_password", "reader_password", "application_password")
+COMPARED = (*NAMED, *PASSWORDS, "reader_user", "application_user", "managed", "ca", "triggers", "provider_version")
 RENAMES = {
     "slot": "slot",
     "publication": "publication",
     "debezium_user": "role",
     "operator_user": "role",
+    "reader_user": "role",
     "application_user": "role",
 }
-ROLES = {"debezium": Duty.CAPTURE, "operator": Duty.OPERATE, "application": Duty.APPLICATION}
+ROLES = {
+    "debezium": Duty.CAPTURE,
+    "operator": Duty.OPERATE,
+    "reader": Duty.READ,
+    "application": Duty.APPLICATION,
+}
 READ_SECONDS = 10.0
 DELETE_SECONDS = 20.0
 
@@ -132,6 +138,7 @@ def _login(props: Mapping[str, Any]) -> Login:
         database=base.text(props, "database"),
         user=base.text(props, "admin_user"),
         password=base.text(props, "admin_password"),
+        ca=base.text(props, "ca", ""),
     )
 
 
@@ -151,7 +158,7 @@ def _report(line: str) -> None:
 class SourceSchemaArgs:
     """Where the source is and what is captured. ``tables`` are ``schema.table``; ``managed`` adds the demo schema,
     whose application logs in as ``application_user``; ``triggers`` holds anything whose change calls for another visit,
-    such as the container's id."""
+    such as the container's id. ``ca`` is the authority, PEM, that the server is verified against."""
 
     host: pulumi.Input[str]
     port: pulumi.Input[int]
@@ -166,8 +173,11 @@ class SourceSchemaArgs:
     slot: pulumi.Input[str]
     tables: pulumi.Input[list[str]]
     managed: pulumi.Input[bool]
+    reader_user: pulumi.Input[str] | None = None
+    reader_password: pulumi.Input[str] | None = None
     application_user: pulumi.Input[str] | None = None
     application_password: pulumi.Input[str] | None = None
+    ca: pulumi.Input[str] | None = None
     timeout_seconds: pulumi.Input[int] = 300
     triggers: pulumi.Input[list[str]] | None = None
 

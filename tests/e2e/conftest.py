@@ -15,7 +15,19 @@ PORTS = {
     "connectPort": 28083,
     "clickhouseHttpPort": 28123,
     "clickhouseNativePort": 29000,
+    "prometheusPort": 28090,
+    "alertmanagerPort": 28093,
+    "nodeExporterPort": 28100,
+    "postgresExporterPort": 28187,
+    "kafkaExporterPort": 28308,
+    "clickhouseMetricsPort": 28116,
+    "kafkaJmxPort": 28101,
+    "cdcExporterPort": 28117,
+    "grafanaPort": 28300,
+    "kafdropPort": 28001,
 }
+WEBHOOK = ("172.31.0.1", 28999)
+"""Where containers reach this machine: the gateway of the frontend network below."""
 
 
 def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
@@ -34,6 +46,8 @@ def stack() -> Iterator[Stack]:
             "namePrefix": "e2e-",
             "backendSubnet": "172.30.0.0/16",
             "frontendSubnet": "172.31.0.0/16",
+            "scrapeIntervalSeconds": 5,
+            "alertWebhookUrl": f"http://{WEBHOOK[0]}:{WEBHOOK[1]}/",
             **PORTS,
         },
     )

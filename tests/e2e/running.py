@@ -7,9 +7,11 @@ import os
 import signal
 import subprocess
 import time
-from collections.abc import Callable, Iterator, Mapping
+from collections import Counter
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass, field
+from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any
 
@@ -17,12 +19,9 @@ import requests
 import yaml
 
 from cdc.connections import Connections
+from components.settings import Settings
 
 ROOT = Path(__file__).parents[2]
-SHOWN = (
-    "id, order_number, order_date, order_time, purchaser, quantity, product_id, unit_price, total_amount, status,"
-    " created_at, updated_at"
-)
 
 
 @dataclass(kw_only=True)
@@ -117,27 +116,52 @@ class Live:
             f"{part} healthy",
         )
 
-    def wait_equal(self, timeout: float = 60) -> int:
-        """Wait until ClickHouse holds exactly the orders of PostgreSQL; returns how many. Shows the difference."""
-        expected: list[tuple[Any, ...]] = []
-        shown: list[tuple[Any, ...]] = []
+    @property
+    def tables(self) -> list[str]:
+        """The captured tables, ``schema.table``."""
+        return Settings.from_mapping(self.stack.config).tables
+
+    def wait_equal(self, timeout: float = 60, tables: Sequence[str] = ()) -> int:
+        """Wait until ClickHouse holds exactly the rows of PostgreSQL, in every captured table (or ``tables``); returns
+        how many rows that are. Shows the difference."""
+        count = 0
+        for table in tables or self.tables:
+            count += self._wait_equal(table, timeout)
+        assert not self.analytics("SELECT * FROM ingest_errors"), "messages were quarantined"
+        return count
+
+    def _wait_equal(self, table: str, timeout: float) -> int:
+        schema, _, name = table.partition(".")
+        shown = ", ".join(
+            f'"{row[0]}"'
+            for row in self.source(
+                "SELECT column_name FROM information_schema.columns WHERE table_schema = %s AND table_name = %s"
+                " ORDER BY ordinal_position",
+                schema,
+                name,
+            )
+        )
+        there: Counter[tuple[Any, ...]] = Counter()
+        here: Counter[tuple[Any, ...]] = Counter()
 
         def equal() -> bool:
-            nonlocal expected, shown
-            expected = self.source(f"SELECT {SHOWN} FROM inventory.orders ORDER BY id")
-            shown = self.analytics(f"SELECT {SHOWN} FROM orders ORDER BY id")
-            return [_plain(row) for row in expected] == [_plain(row) for row in shown]
+            nonlocal there, here
+            there = Counter(_plain(row) for row in self.source(f"SELECT {shown} FROM {table}"))
+            here = Counter(_plain(row) for row in self.analytics(f"SELECT {shown} FROM {name}"))
+            return there == here
 
         try:
-            eventually(equal, timeout, "orders equal on both sides")
-        except AssertionError:
-            left, right = {_plain(row) for row in expected}, {_plain(row) for row in shown}
+            eventually(equal, timeout, f"{table} equal on both sides")
+        except AssertionError as error:
+            only_there, only_here = [sorted(side, key=str)[:5] for side in (there - here, here - there)]
             raise AssertionError(
-                f"PostgreSQL has {len(expected)} orders, ClickHouse {len(shown)}; only in PostgreSQL: "
-                f"{sorted(left - right)[:5]}; only in ClickHouse: {sorted(right - left)[:5]}"
+                f"{error}: PostgreSQL has {there.total()} rows of {table}, ClickHouse {here.total()}; "
+                f"only in PostgreSQL: {only_there}; only in ClickHouse: {only_here}"
             ) from None
-        assert not self.analytics("SELECT * FROM ingest_errors"), "messages were quarantined"
-        return len(expected)
+        return there.total()
+
+    def arrived(self, order: int) -> bool:
+        return self.analytics("SELECT count() FROM orders WHERE id = %(id)s", {"id": order}) == [(1,)]
 
     def connector(self) -> dict[str, Any]:
         url = f"{self.connections.connect_url}/connectors/{self.connections.outputs['connectorName']}/status"
@@ -146,8 +170,11 @@ class Live:
 
 
 def _plain(row: tuple[Any, ...]) -> tuple[Any, ...]:
-    """PostgreSQL's timestamps are naive, ClickHouse's say UTC; both mean UTC."""
-    return tuple(value.replace(tzinfo=None) if hasattr(value, "tzinfo") else value for value in row)
+    """Times without a zone mean UTC on both sides."""
+    return tuple(
+        value.astimezone(UTC).replace(tzinfo=None) if isinstance(value, datetime) and value.tzinfo else value
+        for value in row
+    )
 
 
 def docker(*arguments: str) -> str:

@@ -52,7 +52,7 @@ def test_no_password_shows(live: Live) -> None:
         for each in resources
         if each["type"] == "random:index/randomPassword:RandomPassword"
     ]
-    assert len(passwords) == 4
+    assert len(passwords) == 8
     assert all(len(password) >= 24 for password in passwords)
     for part in outputs["containers"]:
         shown = docker("inspect", live.container(part)) + docker("logs", live.container(part))

@@ -23,17 +23,13 @@ def _sentinel(live: Live) -> int:
     )
 
 
-def _arrived(live: Live, order: int) -> bool:
-    return live.analytics("SELECT count() FROM orders WHERE id = %(id)s", {"id": order}) == [(1,)]
-
-
 @pytest.mark.parametrize("part", ["kafka-connect", "kafka", "clickhouse", "postgres"])
 def test_a_killed_part_comes_back_and_the_rows_with_it(live: Live, part: str) -> None:
     killed = live.kill(part)
     if part == "postgres":
         eventually(lambda: bool(live.source("SELECT 1")), 60, "PostgreSQL answers again")
     order = _sentinel(live)
-    eventually(lambda: _arrived(live, order), 120, f"a row written after {part} was killed")
+    eventually(lambda: live.arrived(order), 120, f"a row written after {part} was killed")
     seconds = time.monotonic() - killed
     print(f"{part}: visible again {seconds:.1f} s after the kill")
     live.wait_healthy(part)
@@ -46,7 +42,7 @@ def test_a_part_that_was_stopped_is_started_by_up(live: Live) -> None:
     order = _sentinel(live)
     printed = live.stack.make("up")
     assert "not running: e2e-kafka-connect" in printed
-    eventually(lambda: _arrived(live, order), 60, "the row written meanwhile")
+    eventually(lambda: live.arrived(order), 60, "the row written meanwhile")
     live.wait_equal()
 
 
@@ -76,7 +72,7 @@ def test_connect_killed_in_the_middle_of_a_copy_loses_nothing(live: Live, share:
     assert arrivals_at_kill[0] < COPIED, "the kill came after the end: nothing was tested"
     killed = time.monotonic()
     order = _sentinel(live)
-    eventually(lambda: _arrived(live, order), 120, "the row behind the COPY")
+    eventually(lambda: live.arrived(order), 120, "the row behind the COPY")
     seconds = time.monotonic() - killed
     assert seconds < RECOVERY_SECONDS, f"{seconds:.1f} s"
     counted = live.analytics(

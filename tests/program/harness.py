@@ -3,22 +3,20 @@
 from __future__ import annotations
 
 import asyncio
+import base64
 import json
 import runpy
 from collections.abc import Mapping
 from dataclasses import dataclass, field
-from pathlib import Path
 from typing import Any, cast
 
 import pulumi
-import yaml
 from pulumi.runtime import rpc
 from pulumi.runtime.mocks import MockMonitor, MockResourceArgs, Mocks, set_mocks
 from pulumi.runtime.settings import set_root_resource
 from pulumi.runtime.stack import run_in_stack
 
-ROOT = Path(__file__).parents[2]
-PROJECT = "cdc"
+from tests.stacks import PROJECT, ROOT, prod_config, stack_config
 
 
 @dataclass(kw_only=True)
@@ -32,6 +30,7 @@ class Registered:
     urn: str = ""
     parent: str = ""
     dependencies: list[str] = field(default_factory=list)
+    protect: bool = False
 
 
 @dataclass(kw_only=True)
@@ -73,6 +72,9 @@ class Recorder(Mocks):
         self.resources: list[Registered] = []
 
     def new_resource(self, args: MockResourceArgs) -> tuple[str | None, dict[str, Any]]:
+        if args.typ == "kubernetes:core/v1:Secret" and args.resource_id:
+            # Looked up, not made: the authority that cert-manager issued.
+            return args.resource_id, {"data": {"ca.crt": base64.b64encode(b"the authority").decode()}}
         secrets: set[str] = set()
         inputs = _unwrap(args.inputs, "", secrets)
         self.resources.append(Registered(type=args.typ, name=args.name, inputs=inputs, secrets=secrets))
@@ -107,18 +109,13 @@ class RecordingMonitor(MockMonitor):
             if resource.type == request.type and resource.name == request.name:
                 resource.urn, resource.parent = response.urn, request.parent
                 resource.dependencies = list(request.dependencies)
+                resource.protect = bool(request.protect)
         return response
 
     def RegisterResourceOutputs(self, request: Any) -> Any:  # noqa: N802 - the RPC's name
         if "pulumi:pulumi:Stack" in request.urn:
             self.outputs = rpc.deserialize_properties(request.outputs)
         return super().RegisterResourceOutputs(request)  # type: ignore[no-untyped-call]
-
-
-def stack_config(stack: str) -> dict[str, Any]:
-    """Configuration of the stack's real file."""
-    document = yaml.safe_load((ROOT / f"Pulumi.{stack}.yaml").read_text()) or {}
-    return {key.removeprefix(f"{PROJECT}:"): value for key, value in (document.get("config") or {}).items()}
 
 
 def deploy(stack: str = "dev", config: Mapping[str, Any] | None = None) -> Deployment:
@@ -129,7 +126,7 @@ def deploy(stack: str = "dev", config: Mapping[str, Any] | None = None) -> Deplo
     asyncio.set_event_loop(loop)
     try:
         set_mocks(recorder, project=PROJECT, stack=stack, preview=False, monitor=monitor)
-        values = {**stack_config(stack), **(config or {})}
+        values = {**(prod_config() if stack == "prod" else stack_config(stack)), **(config or {})}
         pulumi.runtime.set_all_config({f"{PROJECT}:{key}": _as_text(value) for key, value in values.items()})
         # A run before this one leaves its stack resource behind, in the test process too.
         set_root_resource(cast(pulumi.Resource, None))

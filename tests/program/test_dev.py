@@ -4,7 +4,10 @@ from __future__ import annotations
 
 import hashlib
 import json
+from base64 import b64decode
+from io import BytesIO
 from pathlib import Path
+from zipfile import ZipFile
 
 import pytest
 
@@ -70,6 +73,7 @@ def test_one_password_per_duty(dev: Deployment) -> None:
         "clickhouse-admin",
         "clickhouse-operator",
         "clickhouse-reader",
+        "postgres-reader",
     }
 
 
@@ -140,6 +144,16 @@ def test_connect_works_under_its_own_group(dev: Deployment) -> None:
     uploads = dev.of_type("container:Container")["kafka-connect"].inputs["uploads"]
     worker = next(upload["content"] for upload in uploads if upload["file"].endswith(".properties"))
     assert f"group.id={CONNECT_GROUP}" in worker
+
+
+def test_the_connectors_class_is_put_beside_debezium(dev: Deployment) -> None:
+    uploads = {
+        upload["file"]: upload for upload in dev.of_type("container:Container")["kafka-connect"].inputs["uploads"]
+    }
+    jar = b64decode(uploads["/kafka/connect/debezium-connector-postgres/whole-lsn.jar"]["contentBase64"])
+    with ZipFile(BytesIO(jar)) as archive:
+        classes = {name.removesuffix(".class").replace("/", ".") for name in archive.namelist()}
+    assert dev.one("DebeziumConnector").inputs["config"]["connector.class"] in classes
 
 
 def test_outputs_lead_to_the_running_parts(dev: Deployment) -> None:

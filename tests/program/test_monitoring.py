@@ -35,7 +35,7 @@ def pulled(tmp_path_factory: pytest.TempPathFactory) -> Deployment:
 
 def uploads(deployment: Deployment, container: str) -> dict[str, str]:
     files = deployment.of_type("container:Container")[container].inputs["uploads"]
-    return {file["file"]: file["content"] for file in files}
+    return {file["file"]: file["content"] for file in files if "content" in file}
 
 
 def jobs(deployment: Deployment) -> dict[str, str]:
@@ -67,6 +67,11 @@ def test_what_needs_a_registry_is_there_with_one_and_left_out_without(built: Dep
     assert pulled.outputs["grafanaUrl"] == "http://127.0.0.1:3000"
     assert pulled.outputs["kafdropUrl"] == "http://127.0.0.1:9001"
     assert "grafanaPassword" in pulled.secret_outputs
+    assert {uid: url for uid, url in pulled.outputs["dashboards"].items() if url.endswith(f":3000/d/{uid}")}.keys() == {
+        "cdc-pipeline",
+        "cdc-infrastructure",
+        "cdc-business",
+    }
     assert not {"grafanaUrl", "kafdropUrl", "dashboards", "grafanaPassword"} & set(built.outputs)
     assert built.outputs["prometheusUrl"] == "http://127.0.0.1:9090"
 

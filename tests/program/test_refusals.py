@@ -13,7 +13,12 @@ from tests.program.harness import deploy
 @pytest.mark.parametrize(
     ("stack", "config", "expected"),
     [
-        ("prod", {}, "cdc:platform = 'kubernetes': this release deploys to docker only"),
+        ("prod", {"backupAccessKey": ""}, "cdc:backupAccessKey is absent: pulumi config set --secret backupAccessKey"),
+        (
+            "prod",
+            {"kubernetes": {"kafkaReplication": 4}},
+            "cdc:kubernetes.kafkaReplication = 4: exceeds kafkaBrokers 3",
+        ),
         ("dev", {"kafkaPartition": 3}, "did you mean cdc:kafkaPartitions?"),
         ("dev", {"postgresPort": 70000}, "cdc:postgresPort = 70000"),
         ("dev", {"postgresVersion": "9.6"}, "ask for 9.6; run `make images`"),

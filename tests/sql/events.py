@@ -17,6 +17,7 @@ from typing import Any
 from cdc import migrations
 from cdc.clickhouse import ClickHouse, Row
 from cdc.clickhouse_migrations import DIALECT
+from components.configs.clickhouse import shard_parameters
 
 FOLDER = Path(__file__).resolve().parents[2] / "sql" / "clickhouse"
 TOAST = "__debezium_unavailable_value"
@@ -40,6 +41,8 @@ def parameters(database: str, **changed: str) -> dict[str, str]:
         "topic_prefix": "postgres-server",
         "kafka_consumers": "1",
         "flush_interval_ms": "200",
+        "aggregate_seconds": "3600",
+        **shard_parameters(database, ""),
         "epoch": "0",
         "history_ttl_days": "36500",
     }
@@ -147,7 +150,9 @@ class Feed:
 
     def clear(self) -> None:
         """Empty the tables."""
-        for table in ("orders_final", "orders_current", "ingest_errors", "heartbeat"):
+        for (table,) in self.rows(
+            f"name FROM system.tables WHERE database = '{self.database}' AND engine LIKE '%MergeTree'"
+        ):
             self.connection.run(f"TRUNCATE TABLE {self.database}.{table}")
 
     def reasons(self) -> list[str]:
@@ -172,6 +177,16 @@ def restate(feed: Feed, name: str, **changed: str) -> None:
 
 
 def statements(database: str, **changed: str) -> Sequence[str]:
-    """Return all statements of the files, filled in."""
+    """Return the statements that bring an empty database to the files' state, in the order of a real run."""
     files = migrations.load(FOLDER, parameters(database, **changed), DIALECT)
-    return [statement.sql for file in files for statement in file.statements]
+    once = [
+        each.sql for file in files for each in file.statements if each.meaning.kind is not migrations.Kind.DEFINITION
+    ]
+    newest = {
+        each.meaning.name: each.sql
+        for file in files
+        for each in file.statements
+        if each.meaning.kind is migrations.Kind.DEFINITION
+    }
+    # What starts a flow comes last.
+    return [*once, *sorted(newest.values(), key=lambda sql: re.search(r"\bFROM \S+_queue\b", sql) is not None)]

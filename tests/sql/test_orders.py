@@ -81,6 +81,67 @@ def test_edges_of_each_type_arrive_unchanged(feed: Feed, column: str, sent: obje
     assert feed.rows(f"{column} FROM @orders") == [(expected,)]
 
 
+@pytest.mark.parametrize(
+    ("column", "sent", "expected"),
+    [
+        ("order_date", 120530, "2299-12-31"),
+        ("order_date", -25568, "1900-01-01"),
+        ("order_time", 2**63 - 1, "2299-12-31 23:59:59.999999"),
+        ("order_time", -(2**63), "1900-01-01 00:00:00.000000"),
+    ],
+)
+def test_a_time_beyond_the_column_is_the_nearest_and_its_text_is_kept(
+    feed: Feed, column: str, sent: int, expected: str
+) -> None:
+    feed.send(change("c", lsn=10, after=order(**{column: sent})))
+    assert feed.reasons() == []
+    assert feed.rows(f"toString({column}), _extra FROM @orders") == [(expected, {column: str(sent)})]
+    assert feed.rows("_extra FROM @orders_final") == [({column: str(sent)},)]
+
+
+def test_what_has_no_column_yet_is_kept(feed: Feed) -> None:
+    feed.send(change("c", lsn=10, after=order(gift=True, note="", weight=None, tags=["a", "b"])))
+    kept = {"gift": "true", "note": "", "tags": '["a","b"]'}
+    assert feed.rows("_extra FROM @orders") == [(kept,)]
+    feed.send(change("d", lsn=20, before=order(gift=False)))
+    assert feed.rows("_extra FROM @orders_final FINAL ORDER BY version") == [(kept,), ({"gift": "false"},)]
+
+
+def test_a_renamed_column_of_null_values_does_not_go_by_unseen(feed: Feed) -> None:
+    """As many columns as before, but one of them is another."""
+    row = order(state="PENDING")
+    del row["status"]
+    feed.send(change("c", lsn=10, after=row))
+    assert feed.rows("status, _extra FROM @orders") == [(None, {"state": "PENDING"})]
+
+
+def test_truncate_takes_what_was_there_before_in_whatever_order_it_comes(feed: Feed) -> None:
+    first, second, truncated = (
+        change("c", lsn=10, after=order()),
+        change("c", lsn=12, after=order(id=2)),
+        change("t", lsn=20),
+    )
+    later = change("c", lsn=21, after=order(id=3))
+    feed.send(first, later)
+    feed.send(truncated, truncated)
+    feed.send(second)
+    assert feed.rows("id FROM @orders") == [(3,)]
+    assert feed.reasons() == []
+    assert feed.rows("count() FROM @orders_final FINAL") == [(3,)]
+    assert feed.rows("id FROM @orders_as_of(at = '2026-01-01 00:00:19') ORDER BY id") == [(1,), (2,)]
+    assert feed.rows("id FROM @orders_as_of(at = '2026-01-01 00:00:20')") == []
+    assert feed.rows("source_table, lsn FROM @truncations FINAL") == [("orders", 20)]
+
+
+def test_a_row_written_after_truncate_in_the_same_transaction_stays(feed: Feed) -> None:
+    feed.send(
+        change("c", lsn=18, after=order(), commit=5),
+        change("t", lsn=20, commit=5),
+        change("c", lsn=22, after=order(id=2), commit=5),
+    )
+    assert feed.rows("id FROM @orders") == [(2,)]
+
+
 def test_escaped_unicode_is_the_same_text(feed: Feed) -> None:
     message = change("c", lsn=1, after=order(order_number="日本語 🎉"))
     feed.send(Message(raw=json.dumps(json.loads(message.raw), ensure_ascii=True)))
@@ -194,20 +255,14 @@ def _without(column: str) -> dict[str, Any]:
         (change("c", lsn=1, after=order(unit_price="BNI=")), "unit_price is not Decimal(10, 2): BNI="),
         (change("c", lsn=1, after=order(unit_price="9" * 60)), "unit_price is not Decimal(10, 2): " + "9" * 60),
         (change("c", lsn=1, after=order(unit_price="99999999.99", quantity=2**31 - 1)), "total_amount is out of range"),
-        (change("c", lsn=1, after=order(order_date=120530)), "order_date is not days in Date32: 120530"),
-        (change("c", lsn=1, after=order(order_date="2026-01-01")), "order_date is not days in Date32: 2026-01-01"),
-        (
-            change("c", lsn=1, after=order(order_time=2**63 - 1)),
-            "order_time is not microseconds in DateTime64: 9223372036854775807",
-        ),
-        (change("c", lsn=1, after=order(updated_at=True)), "updated_at is not microseconds in DateTime64: true"),
+        (change("c", lsn=1, after=order(order_date="2026-01-01")), "order_date is not days since 1970: 2026-01-01"),
+        (change("c", lsn=1, after=order(updated_at=True)), "updated_at is not microseconds since 1970: true"),
         (change("c", lsn=1, after=order(order_number=TOAST)), f"order_number is not text: {TOAST}"),
         (change("u", lsn=1, before=order(), after=order(status=TOAST)), f"status is not text: {TOAST}"),
         (change("u", lsn=1, before=order(status=TOAST), after=order()), f"before.status is not text: {TOAST}"),
         (change("u", lsn=1, before=order(quantity="x"), after=order()), "before.quantity is not Int32: x"),
         (change("d", lsn=1, before={"id": 1}), "order_number is not text: missing"),
         (change("d", lsn=1), "id is not Int32: missing"),
-        (change("t", lsn=1), "truncate not applied"),
         (change("m", lsn=1), "logical decoding message, not a row"),
         (change("x", lsn=1, after=order()), 'no change event: op is "x"'),
         (change("c", lsn=1, after=order(), ts_us=2**62), "source.ts_us is missing or out of range"),

@@ -47,6 +47,8 @@ def props(server: Instance, database: str) -> Props:
         "debezium_password": "first-secret-password",
         "operator_user": f"{database}_operator",
         "operator_password": "operators-secret-password",
+        "reader_user": f"{database}_reader",
+        "reader_password": "readers-secret-password",
         "application_user": f"{database}_shop",
         "application_password": "shops-secret-password",
         "publication": "debezium_pub",
@@ -149,6 +151,18 @@ def test_the_operator_reads_what_is_captured_and_sends_signals(server: Instance,
                 connection.execute(denied)
         with pytest.raises(psycopg.OperationalError):
             psycopg.connect(**login, password=props["operator_password"], replication="database")
+
+
+def test_the_reader_reads_and_writes_nothing(server: Instance, database: str, props: Props) -> None:
+    PROVIDER.create(props)
+    login = {"host": server.host, "port": server.port, "dbname": database, "user": props["reader_user"]}
+    with psycopg.connect(**login, password=props["reader_password"], autocommit=True) as connection:
+        assert connection.execute("SELECT count(*) FROM inventory.orders").fetchone() == (60,)
+        assert connection.execute("SELECT count(*) FROM cdc.heartbeat").fetchone() == (1,)
+        assert connection.execute("SELECT pg_has_role('pg_monitor', 'MEMBER')").fetchone() == (True,)
+        for denied in ("INSERT INTO cdc.signal VALUES ('1', 'log', '{}')", "DELETE FROM inventory.orders"):
+            with pytest.raises(psycopg.errors.InsufficientPrivilege):
+                connection.execute(denied)
 
 
 def test_the_application_writes_its_own_tables_and_nothing_else(server: Instance, database: str, props: Props) -> None:

@@ -45,6 +45,8 @@ def test_no_placeholder_is_left_in_any_file() -> None:
         kafka.worker_properties(Names(settings=settings()), bootstrap="kafka:29092", replication=1),
         clickhouse.server_config(limits, keeper=("clickhouse-keeper", 9181)),
         clickhouse.keeper_config(port=9181),
+        render("clickhouse-client.xml", user="u", password="p", ca_file="/ca.crt"),
+        render("clickhouse-tls.xml", folder="/etc/cdc/tls"),
         prometheus.prometheus_config(interval_seconds=15, targets={"node": "node-exporter:9100"}),
         alertmanager.alertmanager_config(settings()),
         grafana_datasources(),
@@ -53,6 +55,7 @@ def test_no_placeholder_is_left_in_any_file() -> None:
     ]
     inside_another = {
         "clickhouse-replication.xml",
+        "clickhouse-backup.sh",
         "prometheus-job.yml",
         "alertmanager-operator.yml",
         "alertmanager-webhook.yml",

@@ -44,7 +44,7 @@ class Peer:
                 self.end_headers()
                 self.wfile.write(data)
 
-            do_GET = do_PUT = do_POST = do_DELETE = answer  # noqa: N815
+            do_GET = do_PUT = do_POST = do_PATCH = do_DELETE = answer  # noqa: N815
 
             def log_message(self, *_: object) -> None:
                 pass
@@ -203,6 +203,13 @@ def test_offsets_and_names(peer: Peer) -> None:
     peer.on("GET /connectors", (200, ["b", "a"]))
     assert client(peer).offsets("c") == [offset]
     assert client(peer).names() == ["a", "b"]
+
+
+def test_a_stored_offset_is_overwritten_whole(peer: Peer) -> None:
+    peer.on("PATCH /connectors/c/offsets", (200, {"message": "done"}))
+    client(peer).set_offset("c", {"server": "p"}, {"lsn": 5})
+    body = {"offsets": [{"partition": {"server": "p"}, "offset": {"lsn": 5}}]}
+    assert peer.bodies["PATCH /connectors/c/offsets"] == body
 
 
 def test_running_without_reading_is_a_failure(peer: Peer, monkeypatch: pytest.MonkeyPatch) -> None:

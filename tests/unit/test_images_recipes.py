@@ -138,6 +138,15 @@ def test_selectable_versions_are_pinned_too(part: str, name: str, value: str) ->
     assert recipes_fetch.read_lock(group.lock, group.roots)
 
 
+def test_a_pulled_base_takes_the_place_of_the_built_one_and_changes_the_hash(tree: Path) -> None:
+    write_part(tree, "ops", 'base = "base"\npulled_base = "debian:12"\n')
+    pulled = {"bases": "pulled"}
+    assert [recipe.part for recipe in recipes.chain(tree, "ops", {})] == ["base", "ops"]
+    assert [recipe.part for recipe in recipes.chain(tree, "ops", pulled)] == ["ops"]
+    assert hash_of(tree, "ops") != hash_of(tree, "ops", **pulled)
+    assert hash_of(tree, "db") == hash_of(tree, "db", **pulled)
+
+
 def test_a_go_program_is_pinned_and_changes_the_hash(tree: Path) -> None:
     module = tree.parent / "toolchain" / "go" / "tool"
     module.mkdir(parents=True)

@@ -296,6 +296,11 @@ def test_missing_tools_are_named_with_their_packages(
         ensure_images("build", {}, print, folders=folders)
 
 
+def test_where_all_is_pulled_our_own_image_needs_no_tools() -> None:
+    """A host that pulls may be none that can make a Debian root file system."""
+    assert images.host_requirements("pull") == {}
+
+
 def test_no_tools_are_needed_when_nothing_is_built(
     engine: Engine, folders: Folders, monkeypatch: pytest.MonkeyPatch
 ) -> None:

@@ -12,8 +12,9 @@ def names(**values: object) -> Names:
 
 def test_topics_of_a_stack() -> None:
     topics = {topic.name: topic for topic in names(kafkaPartitions=6, kafkaRetentionHours=2).topics()}
+    tables = ("customers", "products", "orders", "inventory", "shipments")
     assert set(topics) == {
-        "postgres-server.inventory.orders",
+        *(f"postgres-server.inventory.{table}" for table in tables),
         "postgres-server.heartbeat",
         "postgres-server.schema-changes",
         "postgres-server.cdc.signal",

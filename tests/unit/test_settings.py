@@ -8,10 +8,11 @@ from typing import Any
 
 import pytest
 import yaml
-from pydantic import SecretStr
+from pydantic import BaseModel, SecretStr
 
 from components import versions
 from components.settings import PROJECT, Settings, SettingsError, config_keys
+from components.settings_kubernetes import KubernetesSettings
 
 ROOT = Path(__file__).parents[2]
 
@@ -19,7 +20,10 @@ ROOT = Path(__file__).parents[2]
 def test_defaults_are_a_deployable_stack() -> None:
     settings = Settings.from_mapping({})
     assert settings.platform == "docker"
-    assert settings.tables == ["inventory.orders"]
+    assert set(settings.tables) == {
+        f"inventory.{name}" for name in ("customers", "products", "orders", "inventory", "shipments")
+    }
+    assert settings.message_keys == {"inventory.orders": "purchaser"}
     assert settings.warnings == []
 
 
@@ -41,7 +45,7 @@ def test_every_finding_is_reported_at_once() -> None:
         ({"tables": []}, "cdc:tables"),
         ({"tables": ["orders"]}, "'orders' is not schema.table"),
         ({"tables": ["inventory.orders", "inventory.orders"]}, "named twice"),
-        ({"messageKeys": {"inventory.customers": "id"}}, "messageKeys names inventory.customers"),
+        ({"messageKeys": {"inventory.returns": "id"}}, "messageKeys names inventory.returns"),
         ({"source": "external"}, "source external needs sourceHost and sourceAdminPassword"),
         ({"kafkaConsumers": 9}, "kafkaConsumers 9 exceeds kafkaPartitions 3"),
         ({"kafkaPort": 8123}, "kafkaPort and clickhouseHttpPort both want port 8123"),
@@ -103,15 +107,22 @@ def test_pulumi_yaml_lists_every_key_with_the_same_default() -> None:
     for name, field in Settings.model_fields.items():
         declared = schema[field.alias or name]
         default = field.default.get_secret_value() if isinstance(field.default, SecretStr) else field.default
+        default = default.model_dump(exclude_defaults=True) if isinstance(default, BaseModel) else default
         assert declared["description"] == field.description
         shown = declared["default"]
         assert shown == (str(default) if declared["type"] == "string" else default), field.alias
 
 
-@pytest.mark.parametrize("stack", ["dev", "prod"])
-def test_the_stacks_settings_are_valid(stack: str) -> None:
-    settings = Settings.from_stack_file(ROOT / f"Pulumi.{stack}.yaml")
-    assert settings.platform == {"dev": "docker", "prod": "kubernetes"}[stack]
+def test_the_dev_stacks_settings_are_valid() -> None:
+    assert Settings.from_stack_file(ROOT / "Pulumi.dev.yaml").platform == "docker"
+
+
+def test_the_prod_stacks_settings_lack_nothing_but_the_secrets() -> None:
+    with pytest.raises(SettingsError) as refused:
+        Settings.from_stack_file(ROOT / "Pulumi.prod.yaml")
+    findings = [line for line in str(refused.value).splitlines() if line.startswith("  - ")]
+    assert [finding.split()[1] for finding in findings] == ["cdc:backupAccessKey", "cdc:backupSecretKey"]
+    assert all("pulumi config set --secret" in finding for finding in findings)
 
 
 def test_the_project_and_the_pinned_sdk_agree() -> None:
@@ -120,6 +131,14 @@ def test_the_project_and_the_pinned_sdk_agree() -> None:
     assert pins["pulumi"] == versions.PULUMI_CLI
     assert pins["pulumi-docker"] == versions.PLUGIN_DOCKER
     assert pins["pulumi-random"] == versions.PLUGIN_RANDOM
+
+
+def test_the_readme_lists_every_key_of_kubernetes_with_its_default() -> None:
+    readme = (ROOT / "README.md").read_text()
+    for field in KubernetesSettings.model_fields.values():
+        default = json.dumps(field.default) if isinstance(field.default, list | dict) else str(field.default)
+        row = f"| `{field.alias}` | {f'`{default}`' if default else ''} | {field.description} |"
+        assert row in readme, row
 
 
 def test_the_readme_lists_every_key_with_its_default() -> None:

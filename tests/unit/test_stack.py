@@ -55,6 +55,18 @@ def test_a_port_in_use_is_named_with_its_owner_and_the_cure(stack: Stack) -> Non
     assert f"port {port}" in next(line for line in str(refused.value).splitlines() if "kafkaPort" in line)
 
 
+def test_the_port_of_a_part_that_could_not_be_had_is_nobodys(stack: Stack) -> None:
+    record = stack.root / ".local" / "images.json"
+    record.parent.mkdir(exist_ok=True)
+    with socket.create_server(("127.0.0.1", 0)) as taken:
+        stack.file.write_text(f"config:\n  cdc:grafanaPort: {taken.getsockname()[1]}\n")
+        record.write_text('{"grafana": {"source": "pulled"}}')
+        with pytest.raises(StackError, match="grafanaPort"):
+            stack.check_ports()
+        record.write_text('{"grafana": {"source": "absent"}, "kafka-exporter": {"source": "absent"}}')
+        assert stack._ports_of_absent_parts() == {"grafanaPort", "kafkaExporterPort"}
+
+
 def test_the_lock_of_a_dead_run_is_removed(stack: Stack) -> None:
     path = lock(stack, dead_pid())
     stack._unlock()

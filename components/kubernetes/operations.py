@@ -1,0 +1,152 @@
+"""Our own programs on the cluster: the pipeline exporter, and the reconciliation that runs by the clock."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from typing import Any, Final
+
+import pulumi
+
+from components.configs.edges import PODS
+from components.configs.quantities import resources
+from components.endpoints import Watched
+from components.kubernetes.manifests import (
+    RESTRICTED_CONTAINER,
+    Manifest,
+    named,
+    register,
+    restricted_pod,
+    secret,
+)
+from components.kubernetes.network import PRIORITY_CLASS, Namespaces
+from components.names import ANALYTICS_DATABASE, Names
+from components.settings import Settings
+
+UID: Final = 65534
+OUTPUTS: Final = "cdc-outputs"
+FOLDER: Final = "/run/secrets/cdc"
+PORT: Final = 9117
+
+
+class Operations(pulumi.ComponentResource):
+    """What watches and checks the pipeline from inside."""
+
+    def __init__(
+        self,
+        name: str,
+        *,
+        names: Names,
+        namespaces: Namespaces,
+        image: str,
+        watched: Watched,
+        opts: pulumi.ResourceOptions,
+    ) -> None:
+        super().__init__("cdc:kubernetes:Operations", name, None, opts)
+        settings, namespace = names.settings, namespaces.pipeline
+        child = pulumi.ResourceOptions(parent=self, depends_on=opts.depends_on)
+        made = register(secret(OUTPUTS, namespace, {"outputs.json": inside_outputs(settings, watched)}), child)
+        after = child.merge(pulumi.ResourceOptions(depends_on=[made]))
+        register(exporter(settings, namespace, image), after)
+        register(reconcile(settings, namespace, image), after)
+        self.register_outputs({})
+
+
+def inside_outputs(settings: Settings, watched: Watched) -> pulumi.Output[str]:
+    """The stack's outputs as JSON with the addresses of the inside: how `cdc` finds the pipeline in a container."""
+    return pulumi.Output.json_dumps(
+        {
+            "postgresAddress": str(watched.source.inside),
+            "postgresDatabase": watched.source.database,
+            "operatorUser": watched.source_operator.user,
+            "postgresOperatorPassword": watched.source_operator.password,
+            "clickhouseNativeAddress": str(watched.clickhouse.inside_native),
+            "clickhouseDatabase": ANALYTICS_DATABASE,
+            "clickhouseOperatorPassword": watched.clickhouse.operator.password,
+            "kafkaBootstrap": str(watched.kafka.inside),
+            "connectUrl": f"http://{watched.connect.inside}",
+            "connectorName": settings.connector,
+            "topicPrefix": settings.topic_prefix,
+            "tables": settings.tables,
+            "ca": watched.clickhouse.ca,
+        }
+    )
+
+
+def exporter(settings: Settings, namespace: str, image: str) -> Manifest:
+    """`python -m cdc exporter`."""
+    probe = {"httpGet": {"path": "/metrics", "port": PORT}, "periodSeconds": 15, "timeoutSeconds": 10}
+    # Topics and groups are shown by Strimzi's exporter.
+    arguments = ["exporter", "--port", str(PORT), "--no-kafka-names"]
+    container = _program("cdc-exporter", arguments, settings, image) | {
+        "ports": [{"name": "metrics", "containerPort": PORT}],
+        "livenessProbe": probe | {"failureThreshold": 6},
+        "readinessProbe": probe,
+    }
+    labels = PODS["exporter"]
+    return named("Deployment", "apps/v1", "cdc-exporter", namespace, labels=labels) | {
+        "spec": {
+            "replicas": 1,
+            "selector": {"matchLabels": labels},
+            "template": {"metadata": {"labels": labels}, "spec": _pod(container, settings)},
+        }
+    }
+
+
+def reconcile(settings: Settings, namespace: str, image: str) -> Manifest:
+    """`python -m cdc reconcile`, by the clock; one at a time."""
+    container = _program("cdc-reconcile", ["reconcile"], settings, image)
+    pod = _pod(container, settings) | {"restartPolicy": "Never"}
+    return cron("cdc-reconcile", namespace, settings.kubernetes.reconcile_schedule, PODS["reconcile"], pod)
+
+
+def cron(name: str, namespace: str, schedule: str, labels: Mapping[str, str], pod: Manifest) -> Manifest:
+    """A job by the clock that never overlaps itself and does not run for ever."""
+    template = {"metadata": {"labels": dict(labels)}, "spec": pod}
+    return named("CronJob", "batch/v1", name, namespace, labels=dict(labels)) | {
+        "spec": {
+            "schedule": schedule,
+            "concurrencyPolicy": "Forbid",
+            "successfulJobsHistoryLimit": 3,
+            "failedJobsHistoryLimit": 5,
+            "jobTemplate": {"spec": {"backoffLimit": 1, "activeDeadlineSeconds": 14400, "template": template}},
+        }
+    }
+
+
+def hardened(
+    container: Manifest, volumes: Sequence[Manifest], mounts: Mapping[str, str], priority: str, *, user: int = UID
+) -> dict[str, Any]:
+    """A pod of one container under Pod Security "restricted", with nothing to write on but a temporary folder."""
+    paths = {**mounts, "tmp": "/tmp"}  # noqa: S108 - of the container
+    return {
+        "priorityClassName": priority,
+        "automountServiceAccountToken": False,
+        "securityContext": restricted_pod(user),
+        "containers": [
+            container
+            | {
+                "securityContext": RESTRICTED_CONTAINER,
+                "volumeMounts": [
+                    {"name": name, "mountPath": path, "readOnly": name != "tmp"} for name, path in paths.items()
+                ],
+            }
+        ],
+        "volumes": [*volumes, {"name": "tmp", "emptyDir": {"sizeLimit": "256Mi"}}],
+    }
+
+
+def _program(name: str, arguments: list[str], settings: Settings, image: str) -> Manifest:
+    return {
+        "name": name,
+        "image": image,
+        "args": ["--outputs", f"{FOLDER}/outputs.json", *arguments],
+        "resources": resources("agent", settings.resource_scale),
+    }
+
+
+def _pod(container: Manifest, settings: Settings) -> Manifest:
+    volumes = [{"name": "outputs", "secret": {"secretName": OUTPUTS}}]
+    pod = hardened(container, volumes, {"outputs": FOLDER}, PRIORITY_CLASS)
+    if settings.kubernetes.image_pull_secret:
+        pod["imagePullSecrets"] = [{"name": settings.kubernetes.image_pull_secret}]
+    return pod

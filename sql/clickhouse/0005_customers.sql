@@ -1,0 +1,313 @@
+-- inventory.customers, from topic to view; its shape is explained in 0002_orders.sql.
+-- Written by `python -m cdc add-table inventory.customers` from the catalog of PostgreSQL; review it.
+
+-- History: each change once. The partition and the sorting key come from the event alone, so a redelivered event
+-- lands on itself. Monthly: a backfill must not meet the limit of 100 partitions an insert.
+CREATE TABLE IF NOT EXISTS {{database}}.customers_final {{on_cluster}}
+(
+    id                       Int32 CODEC(DoubleDelta, ZSTD),
+    first_name               String CODEC(ZSTD),
+    last_name                String CODEC(ZSTD),
+    email                    String CODEC(ZSTD),
+    phone                    Nullable(String) CODEC(ZSTD),
+    city                     Nullable(String) CODEC(ZSTD),
+    country                  LowCardinality(String) COMMENT 'ISO 3166-1 alpha-2.',
+    registration_date        Date32 CODEC(DoubleDelta, ZSTD),
+    created_at               DateTime64(6, 'UTC') CODEC(DoubleDelta, ZSTD),
+    updated_at               DateTime64(6, 'UTC') CODEC(DoubleDelta, ZSTD),
+    before_first_name        Nullable(String) CODEC(ZSTD),
+    before_last_name         Nullable(String) CODEC(ZSTD),
+    before_email             Nullable(String) CODEC(ZSTD),
+    before_phone             Nullable(String) CODEC(ZSTD),
+    before_city              Nullable(String) CODEC(ZSTD),
+    before_country           LowCardinality(Nullable(String)),
+    before_registration_date Nullable(Date32) CODEC(ZSTD),
+    before_created_at        Nullable(DateTime64(6, 'UTC')) CODEC(ZSTD),
+    before_updated_at        Nullable(DateTime64(6, 'UTC')) CODEC(ZSTD),
+    _extra                   Map(String, String) CODEC(ZSTD) COMMENT 'what has no column here or did not fit it, as text',
+    operation                LowCardinality(String) COMMENT 'Debezium op: c u d, r for a row read by a snapshot',
+    operation_name           LowCardinality(String) DEFAULT transform(operation, ['c', 'u', 'd'], ['INSERT', 'UPDATE', 'DELETE'], 'READ'),
+    source_time              DateTime64(6, 'UTC') CODEC(DoubleDelta, ZSTD) COMMENT 'commit time in PostgreSQL',
+    source_ts_ms             Int64 ALIAS toUnixTimestamp64Milli(source_time),
+    lsn                      UInt64 CODEC(DoubleDelta, ZSTD),
+    tx_id                    Nullable(UInt64) CODEC(DoubleDelta, ZSTD),
+    version                  UInt128 CODEC(ZSTD) COMMENT 'place in commit order, see customers_mv',
+    is_deleted               UInt8 CODEC(T64, ZSTD),
+    kafka_partition          UInt32 CODEC(T64, ZSTD),
+    kafka_offset             UInt64 CODEC(Delta, ZSTD),
+    kafka_time               Nullable(DateTime64(3, 'UTC')) CODEC(DoubleDelta, ZSTD),
+    _synced_at               DateTime64(3, 'UTC') DEFAULT now64(3, 'UTC') CODEC(DoubleDelta, ZSTD)
+)
+ENGINE = {{replicated}}ReplacingMergeTree
+PARTITION BY toYYYYMM(source_time)
+ORDER BY (id, version)
+SETTINGS ttl_only_drop_parts = 1;
+
+-- Apart from the table, so that a changed number of days can be applied to a table that is full. DateTime ends in 2106:
+-- without the limit a long time to live would wrap round and expire everything at once.
+ALTER TABLE {{database}}.customers_final {{on_cluster}}
+    MODIFY TTL toDateTime(least(toUnixTimestamp64Second(source_time) + {{history_ttl_days}} * 86400, 4294967295));
+
+-- The truth: the highest version of each key wins, in whatever order and however often events arrive.
+-- Deleted rows stay as markers, or a late older update would bring the row back. Not partitioned: FINAL has to see
+-- all versions of a key together, and a key's columns can change.
+CREATE TABLE IF NOT EXISTS {{database}}.customers_current {{on_cluster}}
+(
+    id                Int32 CODEC(DoubleDelta, ZSTD),
+    first_name        String CODEC(ZSTD),
+    last_name         String CODEC(ZSTD),
+    email             String CODEC(ZSTD),
+    phone             Nullable(String) CODEC(ZSTD),
+    city              Nullable(String) CODEC(ZSTD),
+    country           LowCardinality(String) COMMENT 'ISO 3166-1 alpha-2.',
+    registration_date Date32 CODEC(DoubleDelta, ZSTD),
+    created_at        DateTime64(6, 'UTC') CODEC(DoubleDelta, ZSTD),
+    updated_at        DateTime64(6, 'UTC') CODEC(DoubleDelta, ZSTD),
+    _extra            Map(String, String) CODEC(ZSTD) COMMENT 'what has no column here or did not fit it, as text',
+    source_time       DateTime64(6, 'UTC') CODEC(DoubleDelta, ZSTD),
+    lsn               UInt64 CODEC(DoubleDelta, ZSTD),
+    version           UInt128 CODEC(ZSTD),
+    is_deleted        UInt8 CODEC(T64, ZSTD),
+    _synced_at        DateTime64(3, 'UTC') CODEC(DoubleDelta, ZSTD)
+)
+ENGINE = {{replicated}}ReplacingMergeTree(version, is_deleted)
+ORDER BY id;
+
+-- One String a message: three times faster than typed columns. What is no JSON arrives in _error and _raw_message.
+CREATE TABLE {{database}}.customers_queue {{on_cluster}}
+(
+    raw String
+)
+ENGINE = Kafka
+SETTINGS
+    kafka_broker_list = '{{kafka_brokers}}',
+    kafka_topic_list = '{{topic_prefix}}.inventory.customers',
+    kafka_group_name = 'clickhouse_customers_group',
+    kafka_format = 'JSONAsString',
+    kafka_handle_error_mode = 'stream',
+    kafka_num_consumers = {{kafka_consumers}},
+    kafka_thread_per_consumer = 1,
+    kafka_flush_interval_ms = {{flush_interval_ms}},
+    kafka_poll_timeout_ms = {{flush_interval_ms}},
+    kafka_max_block_size = 65536;
+
+-- Typed, not yet judged: values that could not be read are NULL and named in reason. A Null table, because two views on
+-- one Kafka table can lose a block when the server starts.
+CREATE TABLE {{database}}.customers_parsed {{on_cluster}}
+(
+    id                       Nullable(Int32),
+    first_name               Nullable(String),
+    last_name                Nullable(String),
+    email                    Nullable(String),
+    phone                    Nullable(String),
+    city                     Nullable(String),
+    country                  Nullable(String),
+    registration_date        Nullable(Date32),
+    created_at               Nullable(DateTime64(6, 'UTC')),
+    updated_at               Nullable(DateTime64(6, 'UTC')),
+    before_first_name        Nullable(String),
+    before_last_name         Nullable(String),
+    before_email             Nullable(String),
+    before_phone             Nullable(String),
+    before_city              Nullable(String),
+    before_country           Nullable(String),
+    before_registration_date Nullable(Date32),
+    before_created_at        Nullable(DateTime64(6, 'UTC')),
+    before_updated_at        Nullable(DateTime64(6, 'UTC')),
+    _extra                   Map(String, String),
+    operation                LowCardinality(String),
+    source_time              DateTime64(6, 'UTC'),
+    lsn                      UInt64,
+    tx_id                    Nullable(UInt64),
+    version                  UInt128,
+    is_deleted               UInt8,
+    kafka_topic              LowCardinality(String),
+    kafka_partition          UInt32,
+    kafka_offset             UInt64,
+    kafka_time               Nullable(DateTime64(3, 'UTC')),
+    kafka_key                String,
+    raw                      String,
+    _reason                  String
+)
+ENGINE = Null;
+
+CREATE MATERIALIZED VIEW {{database}}.customers_final_mv {{on_cluster}} TO {{database}}.customers_final AS
+SELECT * EXCEPT (kafka_topic, kafka_key, raw, _reason)
+FROM {{database}}.customers_parsed
+WHERE _reason = '';
+
+CREATE MATERIALIZED VIEW {{database}}.customers_current_mv {{on_cluster}} TO {{database}}.customers_current AS
+SELECT
+    id, first_name, last_name, email, phone, city, country, registration_date, created_at, updated_at, _extra,
+    source_time, lsn, version, is_deleted, _synced_at
+FROM {{database}}.customers_final;
+
+CREATE MATERIALIZED VIEW {{database}}.customers_truncations_mv {{on_cluster}} TO {{database}}.truncations AS
+SELECT 'customers' AS source_table, version, source_time, lsn, tx_id
+FROM {{database}}.customers_parsed
+WHERE _reason = 'truncate';
+
+CREATE MATERIALIZED VIEW {{database}}.customers_errors_mv {{on_cluster}} TO {{database}}.ingest_errors AS
+SELECT
+    kafka_topic AS topic,
+    kafka_partition AS partition,
+    kafka_offset AS offset,
+    kafka_key AS key,
+    raw,
+    _reason AS reason,
+    'customers' AS source_table,
+    kafka_time
+FROM {{database}}.customers_parsed
+WHERE _reason NOT IN ('', 'truncate');
+
+-- What people query: the rows as they are now in PostgreSQL. What was there before the last TRUNCATE is gone.
+CREATE OR REPLACE VIEW {{database}}.customers {{on_cluster}} AS
+SELECT
+    id, first_name, last_name, email, phone, city, country, registration_date, created_at, updated_at, _extra,
+    source_time, lsn, _synced_at
+FROM {{database}}.customers_current FINAL
+WHERE is_deleted = 0 AND version > (SELECT max(version) FROM {{database}}.truncations WHERE source_table = 'customers');
+
+-- The rows as they were: SELECT ... FROM customers_as_of(at = '2026-01-31 12:00:00'). Current rows take part, so that a row
+-- whose last change is older than the history is still there; what it was before that change is gone with the history.
+CREATE OR REPLACE VIEW {{database}}.customers_as_of {{on_cluster}} AS
+SELECT * EXCEPT (version, is_deleted)
+FROM
+(
+    SELECT *
+    FROM
+    (
+        SELECT
+    id, first_name, last_name, email, phone, city, country, registration_date, created_at, updated_at, _extra,
+    source_time, lsn, version, is_deleted, _synced_at
+        FROM {{database}}.customers_final
+        UNION ALL
+        SELECT
+    id, first_name, last_name, email, phone, city, country, registration_date, created_at, updated_at, _extra,
+    source_time, lsn, version, is_deleted, _synced_at
+        FROM {{database}}.customers_current
+    )
+    WHERE source_time <= {at:DateTime64(6, 'UTC')}
+    ORDER BY version DESC
+    LIMIT 1 BY id
+)
+WHERE is_deleted = 0 AND version > (SELECT max(version) FROM {{database}}.truncations
+    WHERE source_table = 'customers' AND source_time <= {at:DateTime64(6, 'UTC')});
+
+-- Starts the flow. Every value is read as text and then converted, because a direct read would turn a wrong type into 0.
+-- An MV must never throw: the stream would stand still at that message. So each conversion ends in NULL, and reason names it.
+CREATE MATERIALIZED VIEW {{database}}.customers_mv {{on_cluster}} TO {{database}}.customers_parsed AS
+WITH
+    'id Nullable(String), first_name Nullable(String), last_name Nullable(String), email Nullable(String), phone Nullable(String), city Nullable(String), country Nullable(String), registration_date Nullable(String), created_at Nullable(String), updated_at Nullable(String)' AS _columns,
+    'lsn Nullable(UInt64), sequence Nullable(String), txId Nullable(UInt64), ts_us Nullable(Int64), ts_ms Nullable(Int64)' AS _source_columns,
+    JSONExtract(raw, 'Tuple(op String, before Tuple(' || _columns || '), after Tuple(' || _columns || '), source Tuple('
+        || _source_columns || '))') AS _message,
+
+    -- Debezium makes delete and create of an update that changes the message key. Where that is another column than the
+    -- primary key, a changed primary key arrives as one update, and the row under its old key would stay for ever.
+    -- A new key that can't be read splits nothing: the update is quarantined whole.
+    arrayJoin(if(_message.op = 'u' AND (toInt32OrNull(_message.before.id) != toInt32OrNull(_message.after.id)), ['d', 'c'],
+        [_message.op])) AS operation,
+    if(operation = 'd', _message.before, _message.after) AS _new,
+    if(operation = 'c', JSONExtract('{}', 'Tuple(' || _columns || ')'), _message.before) AS _old,
+
+    -- Rows read by an incremental snapshot have no lsn; where the reader stood is the second of the sequence.
+    if(isNull(_message.source.lsn), toUInt64OrNull(JSONExtractString(ifNull(_message.source.sequence, ''), 2)), _message.source.lsn) AS _position,
+    -- The commit before this event's transaction: transactions arrive in the order of their commits, not of their LSNs.
+    ifNull(toUInt64OrNull(JSONExtractString(ifNull(_message.source.sequence, ''), 1)), 0) AS _commit,
+    ifNull(_message.source.ts_us, _message.source.ts_ms * 1000) AS _committed,
+
+    -- An unchanged TOAST value that PostgreSQL did not send is no value.
+    (text) -> nullIf(text, '__debezium_unavailable_value') AS _to_text,
+    -- Days since 1970, inside what Date32 holds on every version of the server; the nearest day where it is beyond.
+    (text) -> addDays(toDate32('1970-01-01'), multiIf(toInt64OrNull(text) < -25567, -25567, toInt64OrNull(text) > 120529, 120529,
+        toInt64OrNull(text))) AS _to_date,
+    (text) -> ifNull(toInt64OrNull(text) < -25567 OR toInt64OrNull(text) > 120529, false) AS _beyond_date,
+    -- Microseconds since 1970, inside what DateTime64 holds on every version of the server; the nearest where it is beyond.
+    (micros) -> fromUnixTimestamp64Micro(multiIf(micros < -2208988800000000, -2208988800000000,
+        micros > 10413791999999999, 10413791999999999, micros), 'UTC') AS _to_time,
+    (micros) -> ifNull(micros < -2208988800000000 OR micros > 10413791999999999, false) AS _beyond_time,
+    (value, text) -> isNull(value) AND isNotNull(text) AS _unreadable,
+    (name, type, text) -> concat(name, ' is not ', type, ': ', ifNull(text, 'missing')) AS _explain,
+
+    -- Columns that this table does not have yet, and values that are sound in PostgreSQL but do not fit the column.
+    ['id', 'first_name', 'last_name', 'email', 'phone', 'city', 'country', 'registration_date', 'created_at', 'updated_at'] AS _known,
+    if(operation = 'd', 'before', 'after') AS _image,
+    arrayMap(item -> item.1, arrayFilter(item -> item.2, [
+        ('registration_date', _beyond_date(_new.registration_date)),
+        ('created_at', _beyond_time(toInt64OrNull(_new.created_at))),
+        ('updated_at', _beyond_time(toInt64OrNull(_new.updated_at)))])) AS _beyond,
+    (_beyond_date(_new.registration_date) OR _beyond_time(toInt64OrNull(_new.created_at)) OR _beyond_time(toInt64OrNull(_new.updated_at))) OR JSONExtractKeys(raw, _image) != _known AS _is_odd
+SELECT
+    toInt32OrNull(_new.id) AS id,
+    _to_text(_new.first_name) AS first_name,
+    _to_text(_new.last_name) AS last_name,
+    _to_text(_new.email) AS email,
+    _to_text(_new.phone) AS phone,
+    _to_text(_new.city) AS city,
+    _to_text(_new.country) AS country,
+    _to_date(_new.registration_date) AS registration_date,
+    _to_time(toInt64OrNull(_new.created_at)) AS created_at,
+    _to_time(toInt64OrNull(_new.updated_at)) AS updated_at,
+
+    _to_text(_old.first_name) AS before_first_name,
+    _to_text(_old.last_name) AS before_last_name,
+    _to_text(_old.email) AS before_email,
+    _to_text(_old.phone) AS before_phone,
+    _to_text(_old.city) AS before_city,
+    _to_text(_old.country) AS before_country,
+    _to_date(_old.registration_date) AS before_registration_date,
+    _to_time(toInt64OrNull(_old.created_at)) AS before_created_at,
+    _to_time(toInt64OrNull(_old.updated_at)) AS before_updated_at,
+
+    if(_is_odd,
+        CAST(mapApply((name, text) -> (name, ifNull(text, 'null')),
+            mapFilter((name, text) -> has(_beyond, name) OR (isNotNull(text) AND NOT has(_known, name)),
+                JSONExtract(raw, _image, 'Map(String, Nullable(String))'))), 'Map(String, String)'),
+        CAST(map(), 'Map(String, String)')) AS _extra,
+    operation,
+    ifNull(_to_time(_committed), toDateTime64(0, 6, 'UTC')) AS source_time,
+    ifNull(_position, 0) AS lsn,
+    _message.source.txId AS tx_id,
+    -- From the top: 15 bits epoch, 55 previous commit, 1 whether it is a change, 55 LSN, 2 operation. A snapshot's read
+    -- loses against every transaction that was still open when it read, although that wrote at lower LSNs. On one LSN
+    -- the create wins over the delete: a changed message key makes both.
+    bitShiftLeft(toUInt128({{epoch}}), 113) + bitShiftLeft(toUInt128(_commit), 58)
+        + if(operation = 'r', toUInt128(0), bitShiftLeft(toUInt128(1), 57))
+        + toUInt128(lsn) * 4 + greatest(indexOf(['r', 'd', 'u', 'c'], operation), 1) - 1 AS version,
+    operation = 'd' AS is_deleted,
+    _topic AS kafka_topic,
+    _partition AS kafka_partition,
+    _offset AS kafka_offset,
+    _timestamp_ms AS kafka_time,
+    _key AS kafka_key,
+    if(_error = '', raw, _raw_message) AS raw,
+    multiIf(
+        _error != '', 'not JSON: ' || _error,
+        operation = 'm', 'logical decoding message, not a row',
+        operation NOT IN ('c', 'u', 'd', 'r', 't'), 'no change event: op is ' || if(isValidJSON(raw), toJSONString(operation), 'missing, the text is not JSON'),
+        isNull(_position), 'source.lsn is missing',
+        greatest(lsn, _commit) >= bitShiftLeft(toUInt64(1), 55), 'source.lsn is beyond 2^55: ' || toString(greatest(lsn, _commit)),
+        isNull(_committed) OR _beyond_time(_committed), 'source.ts_us is missing or out of range',
+        operation = 't', 'truncate',
+        isNull(id), _explain('id', 'Int32', _new.id),
+        isNull(first_name), _explain('first_name', 'text', _new.first_name),
+        isNull(last_name), _explain('last_name', 'text', _new.last_name),
+        isNull(email), _explain('email', 'text', _new.email),
+        _unreadable(phone, _new.phone), _explain('phone', 'text', _new.phone),
+        _unreadable(city, _new.city), _explain('city', 'text', _new.city),
+        isNull(country), _explain('country', 'text', _new.country),
+        isNull(registration_date), _explain('registration_date', 'days since 1970', _new.registration_date),
+        isNull(created_at), _explain('created_at', 'microseconds since 1970', _new.created_at),
+        isNull(updated_at), _explain('updated_at', 'microseconds since 1970', _new.updated_at),
+        _unreadable(before_first_name, _old.first_name), _explain('before.first_name', 'text', _old.first_name),
+        _unreadable(before_last_name, _old.last_name), _explain('before.last_name', 'text', _old.last_name),
+        _unreadable(before_email, _old.email), _explain('before.email', 'text', _old.email),
+        _unreadable(before_phone, _old.phone), _explain('before.phone', 'text', _old.phone),
+        _unreadable(before_city, _old.city), _explain('before.city', 'text', _old.city),
+        _unreadable(before_country, _old.country), _explain('before.country', 'text', _old.country),
+        _unreadable(before_registration_date, _old.registration_date), _explain('before.registration_date', 'days since 1970', _old.registration_date),
+        _unreadable(before_created_at, _old.created_at), _explain('before.created_at', 'microseconds since 1970', _old.created_at),
+        _unreadable(before_updated_at, _old.updated_at), _explain('before.updated_at', 'microseconds since 1970', _old.updated_at),
+        '') AS _reason
+FROM {{database}}.customers_queue;

@@ -1,0 +1,307 @@
+-- inventory.shipments, from topic to view; its shape is explained in 0002_orders.sql.
+-- Written by `python -m cdc add-table inventory.shipments` from the catalog of PostgreSQL; review it.
+
+-- History: each change once. The partition and the sorting key come from the event alone, so a redelivered event
+-- lands on itself. Monthly: a backfill must not meet the limit of 100 partitions an insert.
+CREATE TABLE IF NOT EXISTS {{database}}.shipments_final {{on_cluster}}
+(
+    id                     Int32 CODEC(DoubleDelta, ZSTD),
+    order_id               Int32 CODEC(T64, ZSTD),
+    carrier                String CODEC(ZSTD),
+    tracking_number        Nullable(String) CODEC(ZSTD),
+    status                 LowCardinality(String),
+    shipped_at             Nullable(DateTime64(6, 'UTC')) CODEC(DoubleDelta, ZSTD),
+    delivered_at           Nullable(DateTime64(6, 'UTC')) CODEC(DoubleDelta, ZSTD),
+    created_at             DateTime64(6, 'UTC') CODEC(DoubleDelta, ZSTD),
+    updated_at             DateTime64(6, 'UTC') CODEC(DoubleDelta, ZSTD),
+    before_order_id        Nullable(Int32) CODEC(T64, ZSTD),
+    before_carrier         Nullable(String) CODEC(ZSTD),
+    before_tracking_number Nullable(String) CODEC(ZSTD),
+    before_status          LowCardinality(Nullable(String)),
+    before_shipped_at      Nullable(DateTime64(6, 'UTC')) CODEC(ZSTD),
+    before_delivered_at    Nullable(DateTime64(6, 'UTC')) CODEC(ZSTD),
+    before_created_at      Nullable(DateTime64(6, 'UTC')) CODEC(ZSTD),
+    before_updated_at      Nullable(DateTime64(6, 'UTC')) CODEC(ZSTD),
+    _extra                 Map(String, String) CODEC(ZSTD) COMMENT 'what has no column here or did not fit it, as text',
+    operation              LowCardinality(String) COMMENT 'Debezium op: c u d, r for a row read by a snapshot',
+    operation_name         LowCardinality(String) DEFAULT transform(operation, ['c', 'u', 'd'], ['INSERT', 'UPDATE', 'DELETE'], 'READ'),
+    source_time            DateTime64(6, 'UTC') CODEC(DoubleDelta, ZSTD) COMMENT 'commit time in PostgreSQL',
+    source_ts_ms           Int64 ALIAS toUnixTimestamp64Milli(source_time),
+    lsn                    UInt64 CODEC(DoubleDelta, ZSTD),
+    tx_id                  Nullable(UInt64) CODEC(DoubleDelta, ZSTD),
+    version                UInt128 CODEC(ZSTD) COMMENT 'place in commit order, see shipments_mv',
+    is_deleted             UInt8 CODEC(T64, ZSTD),
+    kafka_partition        UInt32 CODEC(T64, ZSTD),
+    kafka_offset           UInt64 CODEC(Delta, ZSTD),
+    kafka_time             Nullable(DateTime64(3, 'UTC')) CODEC(DoubleDelta, ZSTD),
+    _synced_at             DateTime64(3, 'UTC') DEFAULT now64(3, 'UTC') CODEC(DoubleDelta, ZSTD)
+)
+ENGINE = {{replicated}}ReplacingMergeTree
+PARTITION BY toYYYYMM(source_time)
+ORDER BY (id, version)
+SETTINGS ttl_only_drop_parts = 1;
+
+-- Apart from the table, so that a changed number of days can be applied to a table that is full. DateTime ends in 2106:
+-- without the limit a long time to live would wrap round and expire everything at once.
+ALTER TABLE {{database}}.shipments_final {{on_cluster}}
+    MODIFY TTL toDateTime(least(toUnixTimestamp64Second(source_time) + {{history_ttl_days}} * 86400, 4294967295));
+
+-- The truth: the highest version of each key wins, in whatever order and however often events arrive.
+-- Deleted rows stay as markers, or a late older update would bring the row back. Not partitioned: FINAL has to see
+-- all versions of a key together, and a key's columns can change.
+CREATE TABLE IF NOT EXISTS {{database}}.shipments_current {{on_cluster}}
+(
+    id              Int32 CODEC(DoubleDelta, ZSTD),
+    order_id        Int32 CODEC(T64, ZSTD),
+    carrier         String CODEC(ZSTD),
+    tracking_number Nullable(String) CODEC(ZSTD),
+    status          LowCardinality(String),
+    shipped_at      Nullable(DateTime64(6, 'UTC')) CODEC(DoubleDelta, ZSTD),
+    delivered_at    Nullable(DateTime64(6, 'UTC')) CODEC(DoubleDelta, ZSTD),
+    created_at      DateTime64(6, 'UTC') CODEC(DoubleDelta, ZSTD),
+    updated_at      DateTime64(6, 'UTC') CODEC(DoubleDelta, ZSTD),
+    _extra          Map(String, String) CODEC(ZSTD) COMMENT 'what has no column here or did not fit it, as text',
+    source_time     DateTime64(6, 'UTC') CODEC(DoubleDelta, ZSTD),
+    lsn             UInt64 CODEC(DoubleDelta, ZSTD),
+    version         UInt128 CODEC(ZSTD),
+    is_deleted      UInt8 CODEC(T64, ZSTD),
+    _synced_at      DateTime64(3, 'UTC') CODEC(DoubleDelta, ZSTD)
+)
+ENGINE = {{replicated}}ReplacingMergeTree(version, is_deleted)
+ORDER BY id;
+
+-- One String a message: three times faster than typed columns. What is no JSON arrives in _error and _raw_message.
+CREATE TABLE {{database}}.shipments_queue {{on_cluster}}
+(
+    raw String
+)
+ENGINE = Kafka
+SETTINGS
+    kafka_broker_list = '{{kafka_brokers}}',
+    kafka_topic_list = '{{topic_prefix}}.inventory.shipments',
+    kafka_group_name = 'clickhouse_shipments_group',
+    kafka_format = 'JSONAsString',
+    kafka_handle_error_mode = 'stream',
+    kafka_num_consumers = {{kafka_consumers}},
+    kafka_thread_per_consumer = 1,
+    kafka_flush_interval_ms = {{flush_interval_ms}},
+    kafka_poll_timeout_ms = {{flush_interval_ms}},
+    kafka_max_block_size = 65536;
+
+-- Typed, not yet judged: values that could not be read are NULL and named in reason. A Null table, because two views on
+-- one Kafka table can lose a block when the server starts.
+CREATE TABLE {{database}}.shipments_parsed {{on_cluster}}
+(
+    id                     Nullable(Int32),
+    order_id               Nullable(Int32),
+    carrier                Nullable(String),
+    tracking_number        Nullable(String),
+    status                 Nullable(String),
+    shipped_at             Nullable(DateTime64(6, 'UTC')),
+    delivered_at           Nullable(DateTime64(6, 'UTC')),
+    created_at             Nullable(DateTime64(6, 'UTC')),
+    updated_at             Nullable(DateTime64(6, 'UTC')),
+    before_order_id        Nullable(Int32),
+    before_carrier         Nullable(String),
+    before_tracking_number Nullable(String),
+    before_status          Nullable(String),
+    before_shipped_at      Nullable(DateTime64(6, 'UTC')),
+    before_delivered_at    Nullable(DateTime64(6, 'UTC')),
+    before_created_at      Nullable(DateTime64(6, 'UTC')),
+    before_updated_at      Nullable(DateTime64(6, 'UTC')),
+    _extra                 Map(String, String),
+    operation              LowCardinality(String),
+    source_time            DateTime64(6, 'UTC'),
+    lsn                    UInt64,
+    tx_id                  Nullable(UInt64),
+    version                UInt128,
+    is_deleted             UInt8,
+    kafka_topic            LowCardinality(String),
+    kafka_partition        UInt32,
+    kafka_offset           UInt64,
+    kafka_time             Nullable(DateTime64(3, 'UTC')),
+    kafka_key              String,
+    raw                    String,
+    _reason                String
+)
+ENGINE = Null;
+
+CREATE MATERIALIZED VIEW {{database}}.shipments_final_mv {{on_cluster}} TO {{database}}.shipments_final AS
+SELECT * EXCEPT (kafka_topic, kafka_key, raw, _reason)
+FROM {{database}}.shipments_parsed
+WHERE _reason = '';
+
+CREATE MATERIALIZED VIEW {{database}}.shipments_current_mv {{on_cluster}} TO {{database}}.shipments_current AS
+SELECT
+    id, order_id, carrier, tracking_number, status, shipped_at, delivered_at, created_at, updated_at, _extra,
+    source_time, lsn, version, is_deleted, _synced_at
+FROM {{database}}.shipments_final;
+
+CREATE MATERIALIZED VIEW {{database}}.shipments_truncations_mv {{on_cluster}} TO {{database}}.truncations AS
+SELECT 'shipments' AS source_table, version, source_time, lsn, tx_id
+FROM {{database}}.shipments_parsed
+WHERE _reason = 'truncate';
+
+CREATE MATERIALIZED VIEW {{database}}.shipments_errors_mv {{on_cluster}} TO {{database}}.ingest_errors AS
+SELECT
+    kafka_topic AS topic,
+    kafka_partition AS partition,
+    kafka_offset AS offset,
+    kafka_key AS key,
+    raw,
+    _reason AS reason,
+    'shipments' AS source_table,
+    kafka_time
+FROM {{database}}.shipments_parsed
+WHERE _reason NOT IN ('', 'truncate');
+
+-- What people query: the rows as they are now in PostgreSQL. What was there before the last TRUNCATE is gone.
+CREATE OR REPLACE VIEW {{database}}.shipments {{on_cluster}} AS
+SELECT
+    id, order_id, carrier, tracking_number, status, shipped_at, delivered_at, created_at, updated_at, _extra,
+    source_time, lsn, _synced_at
+FROM {{database}}.shipments_current FINAL
+WHERE is_deleted = 0 AND version > (SELECT max(version) FROM {{database}}.truncations WHERE source_table = 'shipments');
+
+-- The rows as they were: SELECT ... FROM shipments_as_of(at = '2026-01-31 12:00:00'). Current rows take part, so that a row
+-- whose last change is older than the history is still there; what it was before that change is gone with the history.
+CREATE OR REPLACE VIEW {{database}}.shipments_as_of {{on_cluster}} AS
+SELECT * EXCEPT (version, is_deleted)
+FROM
+(
+    SELECT *
+    FROM
+    (
+        SELECT
+    id, order_id, carrier, tracking_number, status, shipped_at, delivered_at, created_at, updated_at, _extra,
+    source_time, lsn, version, is_deleted, _synced_at
+        FROM {{database}}.shipments_final
+        UNION ALL
+        SELECT
+    id, order_id, carrier, tracking_number, status, shipped_at, delivered_at, created_at, updated_at, _extra,
+    source_time, lsn, version, is_deleted, _synced_at
+        FROM {{database}}.shipments_current
+    )
+    WHERE source_time <= {at:DateTime64(6, 'UTC')}
+    ORDER BY version DESC
+    LIMIT 1 BY id
+)
+WHERE is_deleted = 0 AND version > (SELECT max(version) FROM {{database}}.truncations
+    WHERE source_table = 'shipments' AND source_time <= {at:DateTime64(6, 'UTC')});
+
+-- Starts the flow. Every value is read as text and then converted, because a direct read would turn a wrong type into 0.
+-- An MV must never throw: the stream would stand still at that message. So each conversion ends in NULL, and reason names it.
+CREATE MATERIALIZED VIEW {{database}}.shipments_mv {{on_cluster}} TO {{database}}.shipments_parsed AS
+WITH
+    'id Nullable(String), order_id Nullable(String), carrier Nullable(String), tracking_number Nullable(String), status Nullable(String), shipped_at Nullable(String), delivered_at Nullable(String), created_at Nullable(String), updated_at Nullable(String)' AS _columns,
+    'lsn Nullable(UInt64), sequence Nullable(String), txId Nullable(UInt64), ts_us Nullable(Int64), ts_ms Nullable(Int64)' AS _source_columns,
+    JSONExtract(raw, 'Tuple(op String, before Tuple(' || _columns || '), after Tuple(' || _columns || '), source Tuple('
+        || _source_columns || '))') AS _message,
+
+    -- Debezium makes delete and create of an update that changes the message key. Where that is another column than the
+    -- primary key, a changed primary key arrives as one update, and the row under its old key would stay for ever.
+    -- A new key that can't be read splits nothing: the update is quarantined whole.
+    arrayJoin(if(_message.op = 'u' AND (toInt32OrNull(_message.before.id) != toInt32OrNull(_message.after.id)), ['d', 'c'],
+        [_message.op])) AS operation,
+    if(operation = 'd', _message.before, _message.after) AS _new,
+    if(operation = 'c', JSONExtract('{}', 'Tuple(' || _columns || ')'), _message.before) AS _old,
+
+    -- Rows read by an incremental snapshot have no lsn; where the reader stood is the second of the sequence.
+    if(isNull(_message.source.lsn), toUInt64OrNull(JSONExtractString(ifNull(_message.source.sequence, ''), 2)), _message.source.lsn) AS _position,
+    -- The commit before this event's transaction: transactions arrive in the order of their commits, not of their LSNs.
+    ifNull(toUInt64OrNull(JSONExtractString(ifNull(_message.source.sequence, ''), 1)), 0) AS _commit,
+    ifNull(_message.source.ts_us, _message.source.ts_ms * 1000) AS _committed,
+
+    -- An unchanged TOAST value that PostgreSQL did not send is no value.
+    (text) -> nullIf(text, '__debezium_unavailable_value') AS _to_text,
+    -- Microseconds since 1970, inside what DateTime64 holds on every version of the server; the nearest where it is beyond.
+    (micros) -> fromUnixTimestamp64Micro(multiIf(micros < -2208988800000000, -2208988800000000,
+        micros > 10413791999999999, 10413791999999999, micros), 'UTC') AS _to_time,
+    (micros) -> ifNull(micros < -2208988800000000 OR micros > 10413791999999999, false) AS _beyond_time,
+    -- ISO text in UTC: 2026-01-31T12:00:00.123456Z, -0043-03-15T00:00:00Z, +12026-01-01T00:00:00Z, infinity, -infinity.
+    (text) -> multiIf(toInt32OrNull(substring(text, 1, 4)) BETWEEN 1900 AND 2299, parseDateTime64BestEffortOrNull(text, 6, 'UTC'),
+        match(text, '^(-infinity$|-[0-9]{4,6}-[0-9]{2}-|[01][0-9]{3}-[0-9]{2}-)'), fromUnixTimestamp64Micro(-2208988800000000, 'UTC'),
+        match(text, '^(infinity$|[+][0-9]{4,6}-[0-9]{2}-|[2-9][0-9]{3}-[0-9]{2}-)'), fromUnixTimestamp64Micro(10413791999999999, 'UTC'),
+        NULL) AS _to_instant,
+    (text) -> ifNull(NOT toInt32OrNull(substring(text, 1, 4)) BETWEEN 1900 AND 2299, isNotNull(text)) AS _beyond_instant,
+    (value, text) -> isNull(value) AND isNotNull(text) AS _unreadable,
+    (name, type, text) -> concat(name, ' is not ', type, ': ', ifNull(text, 'missing')) AS _explain,
+
+    -- Columns that this table does not have yet, and values that are sound in PostgreSQL but do not fit the column.
+    ['id', 'order_id', 'carrier', 'tracking_number', 'status', 'shipped_at', 'delivered_at', 'created_at', 'updated_at'] AS _known,
+    if(operation = 'd', 'before', 'after') AS _image,
+    arrayMap(item -> item.1, arrayFilter(item -> item.2, [
+        ('shipped_at', _beyond_instant(_new.shipped_at)),
+        ('delivered_at', _beyond_instant(_new.delivered_at)),
+        ('created_at', _beyond_time(toInt64OrNull(_new.created_at))),
+        ('updated_at', _beyond_time(toInt64OrNull(_new.updated_at)))])) AS _beyond,
+    (_beyond_instant(_new.shipped_at) OR _beyond_instant(_new.delivered_at) OR _beyond_time(toInt64OrNull(_new.created_at)) OR _beyond_time(toInt64OrNull(_new.updated_at))) OR JSONExtractKeys(raw, _image) != _known AS _is_odd
+SELECT
+    toInt32OrNull(_new.id) AS id,
+    toInt32OrNull(_new.order_id) AS order_id,
+    _to_text(_new.carrier) AS carrier,
+    _to_text(_new.tracking_number) AS tracking_number,
+    _to_text(_new.status) AS status,
+    _to_instant(_new.shipped_at) AS shipped_at,
+    _to_instant(_new.delivered_at) AS delivered_at,
+    _to_time(toInt64OrNull(_new.created_at)) AS created_at,
+    _to_time(toInt64OrNull(_new.updated_at)) AS updated_at,
+
+    toInt32OrNull(_old.order_id) AS before_order_id,
+    _to_text(_old.carrier) AS before_carrier,
+    _to_text(_old.tracking_number) AS before_tracking_number,
+    _to_text(_old.status) AS before_status,
+    _to_instant(_old.shipped_at) AS before_shipped_at,
+    _to_instant(_old.delivered_at) AS before_delivered_at,
+    _to_time(toInt64OrNull(_old.created_at)) AS before_created_at,
+    _to_time(toInt64OrNull(_old.updated_at)) AS before_updated_at,
+
+    if(_is_odd,
+        CAST(mapApply((name, text) -> (name, ifNull(text, 'null')),
+            mapFilter((name, text) -> has(_beyond, name) OR (isNotNull(text) AND NOT has(_known, name)),
+                JSONExtract(raw, _image, 'Map(String, Nullable(String))'))), 'Map(String, String)'),
+        CAST(map(), 'Map(String, String)')) AS _extra,
+    operation,
+    ifNull(_to_time(_committed), toDateTime64(0, 6, 'UTC')) AS source_time,
+    ifNull(_position, 0) AS lsn,
+    _message.source.txId AS tx_id,
+    -- From the top: 15 bits epoch, 55 previous commit, 1 whether it is a change, 55 LSN, 2 operation. A snapshot's read
+    -- loses against every transaction that was still open when it read, although that wrote at lower LSNs. On one LSN
+    -- the create wins over the delete: a changed message key makes both.
+    bitShiftLeft(toUInt128({{epoch}}), 113) + bitShiftLeft(toUInt128(_commit), 58)
+        + if(operation = 'r', toUInt128(0), bitShiftLeft(toUInt128(1), 57))
+        + toUInt128(lsn) * 4 + greatest(indexOf(['r', 'd', 'u', 'c'], operation), 1) - 1 AS version,
+    operation = 'd' AS is_deleted,
+    _topic AS kafka_topic,
+    _partition AS kafka_partition,
+    _offset AS kafka_offset,
+    _timestamp_ms AS kafka_time,
+    _key AS kafka_key,
+    if(_error = '', raw, _raw_message) AS raw,
+    multiIf(
+        _error != '', 'not JSON: ' || _error,
+        operation = 'm', 'logical decoding message, not a row',
+        operation NOT IN ('c', 'u', 'd', 'r', 't'), 'no change event: op is ' || if(isValidJSON(raw), toJSONString(operation), 'missing, the text is not JSON'),
+        isNull(_position), 'source.lsn is missing',
+        greatest(lsn, _commit) >= bitShiftLeft(toUInt64(1), 55), 'source.lsn is beyond 2^55: ' || toString(greatest(lsn, _commit)),
+        isNull(_committed) OR _beyond_time(_committed), 'source.ts_us is missing or out of range',
+        operation = 't', 'truncate',
+        isNull(id), _explain('id', 'Int32', _new.id),
+        isNull(order_id), _explain('order_id', 'Int32', _new.order_id),
+        isNull(carrier), _explain('carrier', 'text', _new.carrier),
+        _unreadable(tracking_number, _new.tracking_number), _explain('tracking_number', 'text', _new.tracking_number),
+        isNull(status), _explain('status', 'text', _new.status),
+        _unreadable(shipped_at, _new.shipped_at), _explain('shipped_at', 'ISO time', _new.shipped_at),
+        _unreadable(delivered_at, _new.delivered_at), _explain('delivered_at', 'ISO time', _new.delivered_at),
+        isNull(created_at), _explain('created_at', 'microseconds since 1970', _new.created_at),
+        isNull(updated_at), _explain('updated_at', 'microseconds since 1970', _new.updated_at),
+        _unreadable(before_order_id, _old.order_id), _explain('before.order_id', 'Int32', _old.order_id),
+        _unreadable(before_carrier, _old.carrier), _explain('before.carrier', 'text', _old.carrier),
+        _unreadable(before_tracking_number, _old.tracking_number), _explain('before.tracking_number', 'text', _old.tracking_number),
+        _unreadable(before_status, _old.status), _explain('before.status', 'text', _old.status),
+        _unreadable(before_shipped_at, _old.shipped_at), _explain('before.shipped_at', 'ISO time', _old.shipped_at),
+        _unreadable(before_delivered_at, _old.delivered_at), _explain('before.delivered_at', 'ISO time', _old.delivered_at),
+        _unreadable(before_created_at, _old.created_at), _explain('before.created_at', 'microseconds since 1970', _old.created_at),
+        _unreadable(before_updated_at, _old.updated_at), _explain('before.updated_at', 'microseconds since 1970', _old.updated_at),
+        '') AS _reason
+FROM {{database}}.shipments_queue;

@@ -1,4 +1,4 @@
-"""Asks the running stack what Grafana would ask for a panel: macros and intervals filled in, the panel's own time range."""
+"""Asks the running stack what Grafana would ask for a panel: macros and intervals filled in, its own time range."""
 
 from __future__ import annotations
 

@@ -11,6 +11,10 @@ from components.configs.render import render
 
 DASHBOARDS: Final = Path(__file__).parents[2] / "dashboards"
 DASHBOARDS_PATH: Final = "/var/lib/grafana-dashboards"
+RUNBOOKS: Final = Path(__file__).parents[2] / "docs" / "runbooks"
+RUNBOOKS_PATH: Final = "/usr/share/grafana/public/runbooks"
+RUNBOOKS_URL: Final = "/public/runbooks"
+"""Grafana serves what lies in its public folder: the panels' links lead there."""
 PLUGINS: Final = "grafana-clickhouse-datasource"
 """Fetched by Grafana at its first start; it needs a way to grafana.com, which a host with a registry has."""
 
@@ -55,6 +59,11 @@ def dashboard_provider() -> str:
 def dashboard_files() -> dict[str, str]:
     """Text of each dashboard by its file's name."""
     return {path.name: path.read_text() for path in sorted(DASHBOARDS.glob("*.json"))}
+
+
+def runbook_files() -> dict[str, str]:
+    """Text of each runbook by its file's name."""
+    return {path.name: path.read_text() for path in sorted(RUNBOOKS.glob("*.md"))}
 
 
 def dashboard_links(grafana_url: str) -> dict[str, str]:

@@ -235,6 +235,10 @@ class Monitoring(pulumi.ComponentResource):
                 File(path=f"{provisioning}/datasources/cdc.yml", content=sources),
                 File(path=f"{provisioning}/dashboards/cdc.yml", content=grafana.dashboard_provider()),
                 *(File(path=f"{grafana.DASHBOARDS_PATH}/{name}", content=text) for name, text in dashboards.items()),
+                *(
+                    File(path=f"{grafana.RUNBOOKS_PATH}/{name}", content=text)
+                    for name, text in grafana.runbook_files().items()
+                ),
             ],
             volumes={"data": "/var/lib/grafana"},
         )

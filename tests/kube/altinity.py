@@ -1,8 +1,8 @@
 """Definitions for the kinds of Altinity's ClickHouse operator, whose own are in no package registry.
 
-They hold the documented fields of release 0.25.6 that a stack may use, no others, so that a misspelt one is refused. What
-is inside the templates for pods, volumes and services the operator's own definition leaves open; `embedded` takes it out
-to be checked as the Kubernetes object that it becomes.
+They hold the documented fields of release 0.25.6 that a stack may use, no others, so that a misspelt one is refused.
+What is inside the templates for pods, volumes and services the operator's own definition leaves open; `embedded` takes
+it out to be checked as the Kubernetes object that it becomes.
 """
 
 from __future__ import annotations
@@ -12,7 +12,6 @@ from collections.abc import Iterator
 from typing import Any
 
 from policies.resources import items
-
 from tests.kube.client import Manifest
 
 Schema = dict[str, Any]
@@ -27,7 +26,7 @@ KEEP: Schema = {"type": "string", "enum": ["Retain", "Delete"]}
 
 def definitions() -> dict[str, str]:
     """The definitions of both kinds by name, as the server takes them."""
-    secret_key = _object(required=["name", "key"], name=TEXT, key=TEXT)
+    secret_key = _object("name", "key", name=TEXT, key=TEXT)
     cluster = {
         "name": TEXT,
         "layout": _object(shardsCount=COUNT, replicasCount=COUNT),
@@ -39,7 +38,7 @@ def definitions() -> dict[str, str]:
     node = _object(host=TEXT, port=PORT, secure=FLAG)
     server = {
         "zookeeper": _object(nodes=_list(node), session_timeout_ms=COUNT, operation_timeout_ms=COUNT, root=TEXT),
-        **{name: OPEN for name in ("users", "profiles", "quotas", "settings", "files")},
+        **dict.fromkeys(("users", "profiles", "quotas", "settings", "files"), OPEN),
         "clusters": _list(_object(**cluster, **guarded)),
     }
     keeper = {"settings": OPEN, "files": OPEN, "clusters": _list(_object(**cluster))}
@@ -99,8 +98,9 @@ def _chosen() -> Schema:
     return _object(**dict.fromkeys((*names, "clusterServiceTemplate", "replicaServiceTemplate"), TEXT))
 
 
-def _object(*, required: list[str] | None = None, **properties: Schema) -> Schema:
-    return {"type": "object", "properties": properties, **({"required": required} if required else {})}
+def _object(*required: str, **properties: Schema) -> Schema:
+    """An object with these fields and no others; ``required`` names those that must be there."""
+    return {"type": "object", "properties": properties, **({"required": list(required)} if required else {})}
 
 
 def _list(element: Schema) -> Schema:

@@ -1,6 +1,6 @@
 """Mend rows that differ: read them again through the pipeline, and mark as deleted what the source does not have.
 
-Rows are read again by a blocking ad-hoc snapshot of exactly those keys (docs/decisions/0020): what it reads ranks above
+Rows are read again by a blocking ad-hoc snapshot of exactly those keys (docs/decisions/0019): what it reads ranks above
 everything that was committed before it, so it also outranks a wrong value, and below everything committed after.
 """
 # ruff: noqa: S608  (identifiers cannot be query parameters; they come from the two catalogs, quoted)

@@ -21,6 +21,8 @@ IN_SYNC = 2
 SECRET_NAME = re.compile(r"(password|passwd|passphrase|secret_?key|access_?key|api_?key|private_?key|token)$", re.I)
 REFERENCE = re.compile(r"^(\$\{[^}]+\}|/\S*|)$")
 """A value that says where the secret is and not what it is: ``${...}`` of a config provider, a file's path, nothing."""
+KEY_OF_A_SECRET = ".passwordSecret.password"
+"""Strimzi's name for the key in a Secret that holds the password."""
 IN_TEXT = re.compile(r"(?im)^[^#\n]*(?:password|passphrase|secret_?key)[\"']?\s*[=:>]\s*[\"']?(?P<value>[^\s\"'<,;]+)")
 
 
@@ -63,7 +65,7 @@ def no_plain_passwords(resource: Resource) -> Iterator[Finding]:
         return
     for path, key, value in texts(resource.inputs):
         hidden = resource.kind == "Secret" and path.startswith(("data.", "stringData."))
-        named = SECRET_NAME.search(key) and not REFERENCE.match(value)
+        named = SECRET_NAME.search(key) and not REFERENCE.match(value) and not path.endswith(KEY_OF_A_SECRET)
         if (hidden or named) and not resource.is_secret(path):
             yield f"{path}: a password in clear in the state; make it a secret (pulumi.Output.secret)"
 

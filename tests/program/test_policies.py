@@ -8,7 +8,7 @@ from policies.resources import Resource
 from policies.rules import findings
 from tests.program.harness import deploy
 
-PLATFORMS = {"dev": "docker"}
+PLATFORMS = {"dev": "docker", "prod": "kubernetes"}
 
 
 @pytest.mark.parametrize("stack", PLATFORMS)

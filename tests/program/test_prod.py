@@ -9,20 +9,20 @@ from typing import Any
 import pytest
 
 from components.configs.edges import EDGES, PODS
+from tests.network import End, allowed
 from tests.program.harness import Deployment, Registered, deploy
 from tests.program.manifests import manifests
-from tests.program.policies import Peer, allowed
 from tests.stacks import prod_config
 
 Manifest = dict[str, Any]
 OUTSIDE = {
-    "operators": Peer(namespace="cdc-operators"),
-    "monitoring": Peer(namespace="cdc-monitoring"),
-    "ingress": Peer(namespace="ingress-nginx"),
-    "clients": Peer(address="10.1.2.3"),
-    "api-server": Peer(address="10.96.0.1"),
-    "object-store": Peer(address="192.0.2.1"),
-    "internet": Peer(address="192.0.2.2"),
+    "operators": End(namespace="cdc-operators"),
+    "monitoring": End(namespace="cdc-monitoring"),
+    "ingress": End(namespace="ingress-nginx"),
+    "clients": End(address="10.1.2.3"),
+    "api-server": End(address="10.96.0.1"),
+    "object-store": End(address="192.0.2.1"),
+    "internet": End(address="192.0.2.2"),
 }
 
 
@@ -40,8 +40,8 @@ def of_kind(objects: list[Manifest], kind: str) -> dict[str, Manifest]:
     return {each["metadata"]["name"]: each for each in objects if each["kind"] == kind}
 
 
-def peer(role: str) -> Peer:
-    return OUTSIDE.get(role) or Peer(namespace="cdc", labels=PODS[role])
+def peer(role: str) -> End:
+    return OUTSIDE.get(role) or End(namespace="cdc", labels=PODS[role])
 
 
 def containers(value: Any) -> Iterator[Manifest]:
@@ -265,9 +265,9 @@ def test_every_other_edge_is_closed(objects: list[Manifest]) -> None:
         if allowed(policies, peer(source), peer(target), port)
     }
     assert open_ == {each for each in needed if each[0] in named and each[1] in PODS}
-    stranger = Peer(namespace="default")
+    stranger = End(namespace="default")
     assert not [role for role in PODS for port in ports if allowed(policies, stranger, peer(role), port)]
-    assert not allowed(policies, Peer(address="203.0.113.9"), peer("postgres"), 5432)
+    assert not allowed(policies, End(address="203.0.113.9"), peer("postgres"), 5432)
 
 
 def test_monitoring_shows_every_rule_and_every_exporter(objects: list[Manifest]) -> None:

@@ -6,7 +6,7 @@ from typing import Any
 
 import pytest
 
-from tests.kube.network import End, allowed, isolated
+from tests.network import End, allowed, isolated
 
 DB = End(namespace="data", labels={"app": "db"})
 WEB = End(namespace="data", labels={"app": "web"})

@@ -21,7 +21,7 @@ IN_SYNC = 2
 SECRET_NAME = re.compile(r"(password|passwd|passphrase|secret_?key|access_?key|api_?key|private_?key|token)$", re.I)
 REFERENCE = re.compile(r"^(\$\{[^}]+\}|/\S*|)$")
 """A value that says where the secret is and not what it is: ``${...}`` of a config provider, a file's path, nothing."""
-KEY_OF_A_SECRET = ".passwordSecret.password"
+KEY_OF_A_SECRET = ".passwordSecret.password"  # noqa: S105 - a path
 """Strimzi's name for the key in a Secret that holds the password."""
 IN_TEXT = re.compile(r"(?im)^[^#\n]*(?:password|passphrase|secret_?key)[\"']?\s*[=:>]\s*[\"']?(?P<value>[^\s\"'<,;]+)")
 

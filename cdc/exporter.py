@@ -180,16 +180,20 @@ def pollers_of(connections: Connections) -> Pollers:
     def clickhouse() -> Client:
         return connections.clickhouse_operator(timeout=CALL_SECONDS)
 
-    def poller(name: str, probe: Callable[[], ValueT], every: float = EVERY_SECONDS) -> Poller[ValueT]:
-        return Poller(name, probe, every=every, stale=STALE_SECONDS + every - EVERY_SECONDS)
+    def poller(name: str, probe: Callable[[], ValueT]) -> Poller[ValueT]:
+        return Poller(name, probe, every=EVERY_SECONDS, stale=STALE_SECONDS)
 
     return Pollers(
         postgres=poller("postgres", Kept(connections.postgres_operator, source, Connection.close)),
         kafka=poller("kafka", kafka_probe(str(connections.outputs["kafkaBootstrap"]))),
         connect=poller("connect", connect_probe(connections)),
         clickhouse=poller("clickhouse", Kept(clickhouse, probes.delivery, Client.disconnect)),
-        business=poller(
-            "orders", Kept(clickhouse, metrics_business.business, Client.disconnect), every=BUSINESS_EVERY_SECONDS
+        business=Poller(
+            "orders",
+            Kept(clickhouse, metrics_business.business, Client.disconnect),
+            every=BUSINESS_EVERY_SECONDS,
+            stale=BUSINESS_EVERY_SECONDS + CALL_SECONDS + 5,
+            sparing=True,
         ),
     )
 

@@ -10,6 +10,9 @@ from dataclasses import dataclass
 from typing import Generic, TypeVar
 
 log = logging.getLogger("exporter")
+MOST_BUSY = 19.0
+"""Sparing: a pause lasts at least so many times the poll before it, which is a twentieth of the time at most."""
+SHORTEST_SECONDS = 0.1
 ValueT = TypeVar("ValueT")
 
 
@@ -24,7 +27,8 @@ class Sample(Generic[ValueT]):
 class Poller(Generic[ValueT]):
     """Calls ``probe`` every ``every`` seconds; whatever it raises counts as: this part can't be asked.
 
-    An answer older than ``stale`` seconds counts as none: a probe that hangs must not keep its part up.
+    An answer older than ``stale`` seconds counts as none: a probe that hangs must not keep its part up. A ``sparing``
+    poller asks a slow probe less often.
     """
 
     def __init__(
@@ -34,15 +38,18 @@ class Poller(Generic[ValueT]):
         *,
         every: float,
         stale: float,
+        sparing: bool = False,
         clock: Callable[[], float] = time.monotonic,
     ) -> None:
         self.name = name
         self._probe = probe
         self._every = every
         self._stale = stale
+        self._sparing = sparing
         self._clock = clock
         self._failed = False
         self._told: str | None = None
+        self._pause = 0.0
         self.last: Sample[ValueT] | None = None
         """The last answer, however old."""
 
@@ -65,14 +72,21 @@ class Poller(Generic[ValueT]):
     def answers(self) -> bool:
         """Whether the part can be asked now."""
         last = self.last
-        return not self._failed and last is not None and self._clock() - last.at <= self._stale
+        limit = self._stale + max(0.0, self._pause - self._every)
+        return not self._failed and last is not None and self._clock() - last.at <= limit
 
     def run(self, stop: threading.Event) -> None:
         """Ask until ``stop`` is set."""
         while not stop.is_set():
             started = self._clock()
             self.poll()
-            stop.wait(max(0.1, self._every - (self._clock() - started)))
+            stop.wait(self.pause(self._clock() - started))
+
+    def pause(self, took: float) -> float:
+        """Seconds until the next poll after one that ``took`` so long; a part that is away is asked at the usual pace."""
+        spared = MOST_BUSY * took if self._sparing and not self._failed else 0.0
+        self._pause = max(self._every - took, spared, SHORTEST_SECONDS)
+        return self._pause
 
     def _tell(self, state: str) -> None:
         """One line a change, not one a poll."""

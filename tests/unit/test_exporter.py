@@ -219,6 +219,24 @@ def test_a_scrape_does_not_wait_for_a_part() -> None:
     thread.join(5)
 
 
+def test_a_slow_probe_is_asked_less_often_and_stays_up_meanwhile() -> None:
+    clock, part = Clock(), Part(1)
+    slow: Poller[int] = Poller("orders", part, every=30, stale=45, sparing=True, clock=clock)  # type: ignore[arg-type]
+    slow.poll()
+    assert slow.pause(0.5) == 29.5
+    clock.now += 50
+    assert slow.fresh() is None
+    slow.poll()
+    assert slow.pause(4.0) == 76
+    clock.now += 80
+    assert slow.fresh() == 1
+    clock.now += 15
+    assert slow.fresh() is None
+    part.error = TimeoutError()
+    slow.poll()
+    assert slow.pause(10.0) == 20, "a part that is away is asked at the usual pace"
+
+
 def test_a_slots_end_is_predicted_from_its_growth() -> None:
     clock = Clock()
     growth = Growth(clock)

@@ -83,7 +83,7 @@ class Poller(Generic[ValueT]):
             stop.wait(self.pause(self._clock() - started))
 
     def pause(self, took: float) -> float:
-        """Seconds until the next poll after one that ``took`` so long; a part that is away is asked at the usual pace."""
+        """Seconds until the next poll, after one that ``took`` so long; who is away is asked at the usual pace."""
         spared = MOST_BUSY * took if self._sparing and not self._failed else 0.0
         self._pause = max(self._every - took, spared, SHORTEST_SECONDS)
         return self._pause

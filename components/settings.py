@@ -94,6 +94,7 @@ class Settings(BaseModel):
 
     monitoring: bool = Field(True, description="Prometheus, Alertmanager, exporters, Grafana and Kafdrop beside it")
     scrape_interval_seconds: int = Field(15, ge=1, le=300, description="How often Prometheus asks and judges, s")
+    reconcile_every_seconds: int = Field(900, ge=60, description="How often ClickHouse is compared with the source, s")
     prometheus_retention_days: int = Field(30, ge=1, le=3650, description="How long Prometheus keeps metrics, days")
     alert_webhook_url: SecretStr = Field(
         SecretStr(""), description="Where alerts are posted to as Alertmanager's JSON, set with --secret"

@@ -22,7 +22,7 @@ MONITORING_PARTS: Final[dict[str, str]] = {
     "grafana": versions.GRAFANA,
     "kafdrop": versions.KAFDROP,
 }
-PROGRAMS: Final = ("cdc-exporter",)
+PROGRAMS: Final = ("cdc-exporter", "cdc-reconcile")
 """Containers of the image `operations`."""
 UNBUILT: Final = "cdc/{part}:not-built-yet"
 """Stands for an image of ours in a preview that comes before `make images`."""

@@ -21,6 +21,7 @@ MATRIX_MIB: Final[dict[str, int]] = {
     "grafana": 1024,
     "kafdrop": 1024,
     "cdc-exporter": 640,
+    "cdc-reconcile": 1024,
 }
 """Lower bounds of the resource matrix; Connect's and Keeper's rows are ours (most of Connect's is heap), and so is how
 the monitoring's row is shared out."""
@@ -39,6 +40,7 @@ FLOOR_MIB: Final[dict[str, int]] = {
     "grafana": 192,
     "kafdrop": 256,
     "cdc-exporter": 128,
+    "cdc-reconcile": 192,
 }
 """Below this a part does not start or is killed under its first load."""
 

@@ -15,6 +15,9 @@ from components.names import ANALYTICS_DATABASE, Names
 
 EXPORTER = "cdc-exporter"
 EXPORTER_PORT = 9117
+RECONCILE = "cdc-reconcile"
+RUNNING = ["CMD", "grep", "-q", "^State:[[:space:]][RS]", "/proc/1/status"]
+"""Alive and not frozen; whether it compares is what cdc_reconcile_age_seconds says."""
 ANSWERS = f"import urllib.request; urllib.request.urlopen('http://127.0.0.1:{EXPORTER_PORT}/metrics', timeout=5)"
 OUTPUTS_FILE = "/run/secrets/cdc/outputs.json"
 
@@ -32,7 +35,7 @@ class OperationsArgs:
 
 
 class Operations(pulumi.ComponentResource):
-    """The pipeline exporter."""
+    """The pipeline exporter, and the comparison of ClickHouse with its source."""
 
     url: str
 
@@ -40,22 +43,36 @@ class Operations(pulumi.ComponentResource):
         super().__init__("cdc:docker:Operations", name, None, opts)
         settings = args.names.settings
         kafka_names = ["--no-kafka-names"] if args.kafka_exporter else []
-        service(
+        self._program(
+            args,
             EXPORTER,
+            ["exporter", "--port", str(EXPORTER_PORT), *kafka_names],
+            health=["CMD", "python3", "-c", ANSWERS],
+            ports={EXPORTER_PORT: settings.cdc_exporter_port},
+        )
+        self._program(
+            args, RECONCILE, ["reconcile", "--every", str(settings.reconcile_every_seconds)], health=RUNNING, ports={}
+        )
+        self.url = f"http://{PUBLISHED_ON}:{settings.cdc_exporter_port}/metrics"
+        self.register_outputs({})
+
+    def _program(
+        self, args: OperationsArgs, name: str, verb: list[str], *, health: list[str], ports: dict[int, int]
+    ) -> None:
+        service(
+            name,
             ServiceArgs(
                 names=args.names,
                 image=args.image,
                 network=args.network,
-                memory=memory(EXPORTER, settings.resource_scale),
-                command=["--outputs", OUTPUTS_FILE, "exporter", "--port", str(EXPORTER_PORT), *kafka_names],
+                memory=memory(name, args.names.settings.resource_scale),
+                command=["--outputs", OUTPUTS_FILE, *verb],
                 files=[File(path=OUTPUTS_FILE, content=inside_outputs(args))],
-                ports={EXPORTER_PORT: settings.cdc_exporter_port},
-                health=["CMD", "python3", "-c", ANSWERS],
+                ports=ports,
+                health=health,
             ),
             opts=pulumi.ResourceOptions(parent=self),
         )
-        self.url = f"http://{PUBLISHED_ON}:{settings.cdc_exporter_port}/metrics"
-        self.register_outputs({})
 
 
 def inside_outputs(args: OperationsArgs) -> pulumi.Output[str]:

@@ -71,7 +71,7 @@ def test_ports_answer_on_loopback_only(live: Live) -> None:
     for part in live.connections.outputs["containers"]:
         bindings = json.loads(docker("inspect", "--format", "{{json .NetworkSettings.Ports}}", live.container(part)))
         hosts = {binding["HostIp"] for published in bindings.values() if published for binding in published}
-        assert hosts == {"127.0.0.1"}, part
+        assert hosts <= {"127.0.0.1"}, part
 
 
 def test_the_stack_stays_below_four_gibibytes(live: Live) -> None:

@@ -17,7 +17,7 @@ from tests.e2e.alerts import Webhook, webhook
 from tests.e2e.conftest import WEBHOOK
 from tests.e2e.running import ROOT, Live, docker, eventually
 
-LATER = {"cdc_reconcile_differences", "cdc_reconcile_age_seconds", "cdc_schema_changes"}
+LATER = {"cdc_schema_changes"}
 """There once a comparison or a DDL statement has been seen."""
 FIRES_WITHIN = 200.0
 """`for: 1m`, the scrapes before it and Alertmanager's wait; the machine may be busy."""

@@ -15,7 +15,7 @@ from components.names import CONNECT_GROUP
 from tests.program.harness import Deployment, deploy
 
 PIPELINE = {"postgres-source", "kafka", "kafka-connect", "clickhouse"}
-MONITORING = {"prometheus", "alertmanager", "node-exporter", "postgres-exporter", "cdc-exporter"}
+MONITORING = {"prometheus", "alertmanager", "node-exporter", "postgres-exporter", "cdc-exporter", "cdc-reconcile"}
 CONTAINERS = PIPELINE | MONITORING
 
 

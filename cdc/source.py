@@ -11,7 +11,7 @@ from dataclasses import replace
 import psycopg
 from psycopg import sql
 
-from cdc import source_roles
+from cdc import new_tables, source_roles
 from cdc.postgres import Connection, PostgresError, rows, table_identifier, value
 from cdc.preflight import may_create_event_triggers
 from cdc.source_spec import EVENT_TRIGGERS, PIPELINE_SCHEMA, PIPELINE_TABLES, Report, SourceSpec
@@ -149,6 +149,8 @@ def _apply_publication(connection: Connection, spec: SourceSpec, report: Report)
             listed = sql.SQL(", ").join(table_identifier(table) for table in sorted(names))
             connection.execute(sql.SQL("ALTER PUBLICATION {} {} TABLE {}").format(name, sql.SQL(verb), listed))
             report(f"publication {spec.publication}: {verb.lower()} {', '.join(sorted(names))}")
+    new_tables.note(connection, spec.slot, (spec.published - set(actual)) & set(spec.tables))
+    new_tables.forget(connection, set(actual) - spec.published)
 
 
 def _missing_triggers(connection: Connection) -> list[str]:

@@ -25,6 +25,7 @@ from components.names import ANALYTICS_DATABASE, APPLICATION_USER, DEBEZIUM_USER
 from components.platform import Part, Platform
 from components.providers.clickhouse_schema import ClickHouseSchema, ClickHouseSchemaArgs
 from components.providers.debezium_connector import DebeziumConnector, DebeziumConnectorArgs
+from components.providers.new_tables import NewTables, NewTablesArgs
 from components.providers.source_schema import SourceSchema, SourceSchemaArgs
 from components.settings import Settings
 
@@ -52,8 +53,9 @@ class Pipeline(pulumi.ComponentResource):
         clickhouse = self._platform.clickhouse(kafka)
         topics = self._platform.topics(kafka)
         schema = self._source_schema(source, database)
-        self._clickhouse_schema(clickhouse, kafka.endpoint, topics)
+        tables = self._clickhouse_schema(clickhouse, kafka.endpoint, topics)
         connector = self._connector(connect, source, schema, after=[connect, topics, schema])
+        self._new_tables(source, after=[connector, tables])
 
         self.outputs = _outputs(settings, self._platform.images, source, kafka.endpoint, clickhouse.endpoint)
         self.outputs |= _operator_outputs(self._operator, clickhouse.endpoint)
@@ -188,6 +190,22 @@ class Pipeline(pulumi.ComponentResource):
                 ca=connect.endpoint.ca,
                 triggers=pulumi.Output.all(connect.identity),
                 timeout_seconds=settings.timeout_seconds,
+            ),
+            opts=self._child(after=after),
+        )
+
+    def _new_tables(self, source: PostgresEndpoint, *, after: list[pulumi.Resource]) -> None:
+        NewTables(
+            "new-tables",
+            args=NewTablesArgs(
+                host=source.outside.host,
+                port=source.outside.port,
+                database=source.database,
+                admin_user=source.admin.user,
+                admin_password=source.admin.password,
+                tables=self._settings.tables,
+                ca=source.ca,
+                timeout_seconds=self._settings.timeout_seconds,
             ),
             opts=self._child(after=after),
         )

@@ -17,7 +17,7 @@ from cdc.preflight import generated_columns, preflight, setting
 from cdc.source_spec import Duty, Role, SourceError, SourceSpec
 from components.providers import base
 
-PROVIDER_VERSION = "1"
+PROVIDER_VERSION = "2"
 """Bumped when every source is to be visited again although no input changed."""
 COMPUTED = ("generated_columns", "server_version", "schema_version", "drift", "retired")
 NAMED = ("host", "port", "database", "admin_user", "debezium_user", "operator_user", "publication", "slot", "tables")

@@ -11,6 +11,7 @@ import pytest
 
 from cdc.waiting import Deadline
 from components.providers.base import ProviderError
+from components.providers.new_tables import NewTablesProvider
 from components.providers.source_schema import SourceSchemaProvider
 from tests.sql import postgres_instance
 from tests.sql.postgres_instance import Instance
@@ -428,3 +429,35 @@ def test_lost_database_is_drift_and_not_a_crash(props: Props) -> None:
     assert "did not answer" in seen["drift"][0]
     assert seen["generated_columns"] == outs["generated_columns"]
     PROVIDER.delete("x", outs)
+
+
+def test_a_table_that_joins_a_running_connector_is_asked_for_once(
+    server: Instance, database: str, props: Props
+) -> None:
+    """What is there when the connector starts is read by its initial snapshot; a later table by one signal, whatever
+    is repeated; one that left and came back is read again."""
+    requester = NewTablesProvider()
+    made = PROVIDER.create(props)
+    requester.create(props)
+    signals = "SELECT data FROM cdc.signal"
+    # Before the connector has made its slot, a table more is the initial snapshot's.
+    more = {**props, "tables": [*props["tables"], "inventory.products"]}
+    outs = PROVIDER.update(made.id, made.outs or {}, more).outs or {}
+    requester.update(made.id, props, more)
+    assert sql(server, database, signals) == []
+    sql(server, database, f"SELECT pg_create_logical_replication_slot('{props['slot']}', 'pgoutput')")
+    try:
+        most = {**more, "tables": [*more["tables"], "inventory.shipments"]}
+        outs = PROVIDER.update(made.id, outs, most).outs or {}
+        assert sql(server, database, signals) == [], "the connector does not capture the table yet"
+        assert requester.diff(made.id, more, most).changes
+        for _ in range(2):
+            requester.update(made.id, more, most)
+        expected = ('{"type": "blocking", "data-collections": ["inventory\\\\.shipments"]}',)
+        assert sql(server, database, signals) == [expected]
+        outs = PROVIDER.update(made.id, outs, more).outs or {}
+        PROVIDER.update(made.id, outs, most)
+        requester.update(made.id, more, most)
+        assert sql(server, database, signals) == [expected] * 2
+    finally:
+        sql(server, database, f"SELECT pg_drop_replication_slot('{props['slot']}')")

@@ -13,7 +13,7 @@ from pathlib import Path
 
 from rich.console import Console
 
-from cdc import add_table, demo, doctor, exporter, generate, health, latency, reconcile_run, smoke, top
+from cdc import add_table, demo, doctor, exporter, generate, health, latency, reconcile_run, schema_diff, smoke, top
 from cdc.bench import load as bench_load
 from cdc.bench import report as bench_report
 from cdc.bench import run as bench_run
@@ -53,6 +53,10 @@ def _parser() -> argparse.ArgumentParser:
     verb.add_argument("--number", type=int, help="number of the file (default: the next free one)")
     verb.add_argument("--without", action="append", default=[], metavar="COLUMN", help="leave a column out")
     verb.set_defaults(run=add_table.run)
+
+    verb = verbs.add_parser("schema-diff", help="columns that differ between source and ClickHouse: 0 none, 1 some")
+    verb.add_argument("--write", action="store_true", help="write the migrations that add what is missing, for review")
+    verb.set_defaults(run=schema_diff.run)
 
     verb = verbs.add_parser("exporter", help="the pipeline's metrics for Prometheus, until it is ended")
     verb.add_argument("--port", type=int, default=9117, help="where to serve them")

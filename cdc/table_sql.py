@@ -111,12 +111,12 @@ def migration(table: SourceTable, *, without: Sequence[str] = ()) -> str:
     head.append(f"-- Written by `python -m cdc add-table {table.full_name}` from the catalog of PostgreSQL; review it.")
     head += [f"-- {line}" for line in _remarks(table, found, without)]
     values = _values(table, found, without)
-    return "\n".join(head) + "\n\n" + _fill("table_data", values) + "\n" + _fill("table_flow", values)
+    return "\n".join(head) + "\n\n" + fill("table_data", values) + "\n" + fill("table_flow", values)
 
 
 def flow(table: SourceTable, *, without: Sequence[str] = (), materialized: Sequence[str] = ()) -> str:
     """Only the objects without data, restated; ``materialized`` columns of the data tables are shown by the views."""
-    return _fill("table_flow", _values(table, columns(table, without), without, materialized))
+    return fill("table_flow", _values(table, columns(table, without), without, materialized))
 
 
 def _remarks(table: SourceTable, found: Sequence[Column], without: Sequence[str]) -> list[str]:
@@ -137,7 +137,8 @@ def _remarks(table: SourceTable, found: Sequence[Column], without: Sequence[str]
     return lines
 
 
-def _fill(template: str, values: dict[str, str]) -> str:
+def fill(template: str, values: dict[str, str]) -> str:
+    """A template of ``sql/templates`` with its values, the columns of its tables below each other."""
     text = Template((TEMPLATES / f"{template}.sql").read_text(encoding="utf-8")).substitute(values)
     return re.sub(r"(?<=on_cluster}}\n\(\n).*?(?=\n\)\n)", lambda block: _aligned(block[0]), text, flags=re.DOTALL)
 
@@ -174,9 +175,9 @@ def _values(
         "key": key,
         "current_key": key if len(table.key) == 1 else f"({key})",
         "table_comment": f"\nCOMMENT {literal(table.comment)}" if table.comment else "",
-        "final_columns": _listed([(c.name, f"{c.type}{c.codec}{_comment(c)}") for c in found]),
-        "before_columns": _listed([(f"before_{c.name}", f"{c.before_type}{_before_codec(c)}") for c in others]),
-        "current_columns": _listed([(c.name, f"{c.type}{c.codec}{_comment(c)}") for c in found]),
+        "final_columns": _listed([(c.name, f"{c.type}{c.codec}{column_comment(c)}") for c in found]),
+        "before_columns": _listed([(f"before_{c.name}", f"{c.before_type}{before_codec(c)}") for c in others]),
+        "current_columns": _listed([(c.name, f"{c.type}{c.codec}{column_comment(c)}") for c in found]),
         "parsed_columns": _listed(
             [(c.name, _parsed(c)) for c in found] + [(f"before_{c.name}", _parsed(c)) for c in others]
         ),
@@ -185,7 +186,7 @@ def _values(
         "shown": _wrapped([*names, *(name for name in STORED if name not in HIDDEN), *map(quoted, materialized)]),
         "json_columns": _inside_literal(", ".join(f"{quoted(c.name)} Nullable(String)" for c in known)),
         "json_names": ", ".join(literal(column.name) for column in known),
-        "conversions": _conversions("\n".join(body.values())),
+        "conversions": conversions("\n".join(body.values())),
     }
 
 
@@ -268,18 +269,20 @@ def _parsed(column: Column) -> str:
     return column.rule.clickhouse if column.rule.element is not None else f"Nullable({column.rule.clickhouse})"
 
 
-def _before_codec(column: Column) -> str:
+def before_codec(column: Column) -> str:
+    """The compression of the value before a change."""
     return "" if column.has_few_values else " CODEC(ZSTD)" if "Delta" in column.codec else column.codec
 
 
-def _comment(column: Column) -> str:
+def column_comment(column: Column) -> str:
+    """The comment clause of a column's definition, empty where there is nothing to say."""
     text = column.source.comment
     if column.rule.expected == "base64":
         text = f"{text} (base64)" if text else "base64"
     return f" COMMENT {literal(text)}" if text else ""
 
 
-def _conversions(text: str) -> str:
+def conversions(text: str) -> str:
     """The functions that the text uses, and those that they use, in the order of the library."""
     library = _library()
     wanted, new = {"_to_time", "_beyond_time"}, set(_FUNCTION.findall(text))

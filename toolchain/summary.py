@@ -10,6 +10,7 @@ from typing import Any
 
 from clickhouse_driver import errors as clickhouse_errors
 
+from cdc import schema_diff
 from cdc.connections import Connections
 
 FIRST_QUERY = "SELECT id, order_date, purchaser, quantity, total_amount, status FROM orders ORDER BY id DESC LIMIT 5"
@@ -35,7 +36,10 @@ def print_summary(outputs: Mapping[str, Any]) -> bool:
     for uid, url in outputs.get("dashboards", {}).items():
         print(f"{'dashboard':<15} {uid}: {url}")
     print(f"{'connector':<15} {outputs['connectorName']}: {outputs.get('connectorState')}")
-    answered = _first_query(Connections(outputs=outputs))
+    connections = Connections(outputs=outputs)
+    answered = _first_query(connections)
+    for line in schema_diff.warnings(connections):
+        print(f"warning: {line}")
     return answered and all(row[3] == "healthy" for row in rows[1:])
 
 

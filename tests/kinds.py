@@ -7,7 +7,7 @@ import base64
 import json
 import math
 import string
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from datetime import UTC, date, datetime, timedelta
 from decimal import Decimal
@@ -242,17 +242,22 @@ ROWS: st.SearchStrategy[Row] = st.fixed_dictionaries(
 )
 
 
-def shown(row: Row) -> tuple[dict[str, str], set[str]]:
-    """What ClickHouse has to show of a row, comparable by text, and the columns whose texts ``_extra`` has to keep."""
-    return {name: _text(row[name].shows) for name in COLUMNS}, {name for name in COLUMNS if row[name].beyond}
+def differences(found: Sequence[Sequence[Any]], rows: Sequence[Row]) -> list[str]:
+    """How rows of ``SELECT {SHOWN}, _extra`` differ from what ClickHouse has to show of ``rows``, a line a value."""
+    if len(found) != len(rows):
+        return [f"{len(found)} rows instead of {len(rows)}"]
+    return [
+        line for values, row in zip(found, rows, strict=True) for line in _differences(values[:-1], values[-1], row)
+    ]
 
 
-def seen(values: Sequence[Any], extra: Mapping[str, str]) -> tuple[dict[str, str], set[str]]:
-    """The same of a row as ClickHouse shows it, as ``SHOWN`` selects it."""
-    found = dict(zip(COLUMNS, values, strict=True))
-    for name in DOCUMENTS:
-        found[name] = None if found[name] is None else json.loads(found[name])
-    return {name: _text(value) for name, value in found.items()}, set(extra)
+def _differences(values: Sequence[Any], extra: Mapping[str, str], row: Row) -> Iterator[str]:
+    for name, value in zip(COLUMNS, values, strict=True):
+        seen = _text(json.loads(value)) if name in DOCUMENTS and value is not None else _text(value)
+        if seen != (expected := _text(row[name].shows)):
+            yield f"{name}: {row[name].text!r} is shown as {seen}, not {expected}"
+        if (name in extra) != row[name].beyond:
+            yield f"{name}: {row[name].text!r} in _extra: {extra.get(name)!r}"
 
 
 def _text(value: Any) -> str:

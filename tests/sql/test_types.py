@@ -52,7 +52,8 @@ def test_every_value_is_shown_or_kept(kinds_feed: Feed, rows: Sequence[kinds.Row
     kinds_feed.send(*(change("u", lsn=200 + row["id"], before=row, after=row) for row in sent), table="kinds")
     assert kinds_feed.reasons() == []
     found = kinds_feed.rows(f"{kinds.SHOWN}, _extra FROM @kinds ORDER BY id")
-    assert kinds.differences(found, rows) == []
+    wrong = kinds.differences(found, rows)
+    assert not wrong, "\n".join(wrong)
 
 
 @pytest.mark.parametrize(

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import re
 from collections.abc import Mapping, Sequence
 
 from cdc.table_model import SourceTable
@@ -30,7 +29,7 @@ def added_columns(
 ) -> str:
     """The whole file. ``added`` are columns of PostgreSQL; ``defaults`` are the values, as PostgreSQL writes them, that
     rows of before have there. ``materialized`` are columns that only ClickHouse has; the history of a ``routed``
-    table is fed by a later migration than the table's own, which stays as it is."""
+    table may lie on another shard, where the parameter ``<table>_history`` leads."""
     new = [column for column in columns(table, without) if column.source.name in added]
     read = {c.name: c.rule.convert.replace("{}", _kept(c)) for c in new}
     values = {
@@ -54,7 +53,10 @@ def added_columns(
     ]
     text = flow(table, without=without, materialized=materialized)
     if routed:
-        text = re.sub(rf"CREATE MATERIALIZED VIEW \S+\.{table.name}_final_mv .*?;\n\n", "", text, flags=re.DOTALL)
+        text = text.replace(
+            f"{table.name}_final_mv {{{{on_cluster}}}} TO {{{{database}}}}.{table.name}_final AS",
+            f"{table.name}_final_mv {{{{on_cluster}}}} TO {{{{database}}}}.{{{{{table.name}_history}}}} AS",
+        )
     return "\n".join(head) + "\n\n" + fill("table_columns", values) + "\n" + text
 
 

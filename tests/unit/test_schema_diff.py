@@ -7,6 +7,7 @@ from dataclasses import replace
 import pytest
 
 from cdc.schema_diff import Target, compare
+from cdc.table_columns import added_columns
 from cdc.table_model import SourceColumn, SourceTable, SourceType
 
 TEXT, INTEGER, BIG = (SourceType(name=name, shown=name) for name in ("text", "int4", "int8"))
@@ -93,3 +94,14 @@ def test_a_changed_type_or_nullability_is_named(column: SourceColumn, text: str)
 def test_another_primary_key_is_named() -> None:
     (text,) = said(replace(SOURCE, key=("count",)))
     assert "count is the primary key, ClickHouse has id" in text
+
+
+@pytest.mark.parametrize(("routed", "history"), [(True, "{{carts_history}}"), (False, "carts_final")])
+def test_an_added_column_keeps_the_way_to_the_shard_of_the_key(routed: bool, history: str) -> None:
+    """The restated flow makes T_parsed anew, so the view that reads from it is restated after it."""
+    text = added_columns(changed(extra=SourceColumn(name="extra", type=TEXT)), ["extra"], defaults={}, routed=routed)
+    view = (
+        f"CREATE MATERIALIZED VIEW {{{{database}}}}.carts_final_mv {{{{on_cluster}}}} TO {{{{database}}}}.{history} AS"
+    )
+    assert view in text
+    assert text.index("carts_parsed") < text.index(view)

@@ -9,6 +9,7 @@ from collections.abc import Mapping
 from functools import cache
 from pathlib import Path
 
+from components import versions
 from toolchain import debian, engine, golang, preflight, pulumi_parts, session
 from toolchain.console import Part, ToolchainError
 from toolchain.gobuild import FREE_GIB
@@ -39,8 +40,10 @@ def workshop(places: Places, environ: Mapping[str, str] = os.environ) -> Worksho
     return Workshop(places=places, machine=machine, mode=mode, go=go, environ=environ)
 
 
-def ensure(places: Places, environ: Mapping[str, str] = os.environ, *, room: bool = True) -> list[Part]:
-    """Have engine, CLI and plugins; returns the lines of the closing table.
+def ensure(
+    places: Places, environ: Mapping[str, str] = os.environ, *, room: bool = True, platform: str = "docker"
+) -> list[Part]:
+    """Have CLI and plugins, and the engine or the plugin that ``platform`` needs; returns the closing table's lines.
 
     Without ``room`` a nearly full disk is no reason to stop: for what makes nothing, or frees space.
 
@@ -51,8 +54,9 @@ def ensure(places: Places, environ: Mapping[str, str] = os.environ, *, room: boo
     places.logs.mkdir(parents=True, exist_ok=True)
     session.ensure_state(places, environ)
     missing_parts = lacking(shop)
-    _require_everything(shop, build=bool(missing_parts))
-    parts = [engine.ensure_engine(places, environ, room=room)]
+    on_docker = platform == "docker"
+    _require_everything(shop, build=bool(missing_parts), docker=on_docker)
+    parts = [engine.ensure_engine(places, environ, room=room)] if on_docker else []
     if missing_parts:
         cure = "free some, or set CDC_CACHE to a folder on a larger disk"
         preflight.need_free(places.cache, FREE_GIB, purpose="building Pulumi and its plugins", cure=cure)
@@ -60,13 +64,15 @@ def ensure(places: Places, environ: Mapping[str, str] = os.environ, *, room: boo
             folder, made = _make(shop)
     else:
         folder, made = _make(shop)
+    if not on_docker:
+        pulumi_parts.ensure_official_plugin(shop, "kubernetes", versions.PLUGIN_KUBERNETES, folder)
     _write_record(places, folder, [*parts, *made])
     return [*parts, *made]
 
 
-def _require_everything(shop: Workshop, *, build: bool) -> None:
+def _require_everything(shop: Workshop, *, build: bool, docker: bool) -> None:
     """Install what this run will need from the system; what can't be installed is named in one message."""
-    needs = engine.needs(shop.environ)
+    needs = engine.needs(shop.environ) if docker else []
     if build and not golang.candidates(shop.places, shop.machine):
         official = pulumi_parts.official_cli(shop.machine).url
         if not shop.may_download(official, f"Pulumi CLI {pulumi_parts.CLI.version}"):

@@ -172,7 +172,7 @@ def make_plugin(workshop: Workshop, name: str, cli: Path) -> str:
     if workshop.may_download(f"{RELEASES}/plugins/{archive}", f"Pulumi plugin {name} {part.version}"):
         checksum = download.pinned(archive)
         try:
-            _install(workshop, cli, name, *(["--checksum", checksum] if checksum else []))
+            _install(workshop, cli, name, part.version, *(["--checksum", checksum] if checksum else []))
         except ToolchainError as error:
             if workshop.mode == "download":
                 raise
@@ -180,18 +180,17 @@ def make_plugin(workshop: Workshop, name: str, cli: Path) -> str:
         else:
             return "downloaded"
     folder = gobuild.build(part, places=workshop.places, machine=workshop.machine, go=workshop.go)
-    _install(workshop, cli, name, "--reinstall", "--file", str(folder / part.program))
+    _install(workshop, cli, name, part.version, "--reinstall", "--file", str(folder / part.program))
     content = gobuild.content_hash(part, workshop.places, workshop.machine)
     (_plugin_folder(workshop, name) / CONTENT_MARK).write_text(content)
     return "built"
 
 
-def _install(workshop: Workshop, cli: Path, name: str, *arguments: str) -> None:
-    part = PLUGINS[name]
-    command = [str(cli / "pulumi"), "plugin", "install", "resource", name, part.version, *arguments]
+def _install(workshop: Workshop, cli: Path, name: str, version: str, *arguments: str) -> None:
+    command = [str(cli / "pulumi"), "plugin", "install", "resource", name, version, *arguments]
     home = str(session.pulumi_home(workshop.places, workshop.environ))
     environ = {**workshop.environ, "PULUMI_HOME": home, "PULUMI_SKIP_UPDATE_CHECK": "true"}
-    with step(f"installing Pulumi plugin {name} {part.version}"):
+    with step(f"installing Pulumi plugin {name} {version}"):
         try:
             done = subprocess.run(
                 command, capture_output=True, text=True, timeout=INSTALL_SECONDS, check=False, env=environ
@@ -202,9 +201,32 @@ def _install(workshop: Workshop, cli: Path, name: str, *arguments: str) -> None:
             raise ToolchainError(f"pulumi plugin install {name} failed: {(done.stderr or done.stdout).strip()}")
 
 
+def ensure_official_plugin(workshop: Workshop, name: str, version: str, cli: Path) -> None:
+    """Have a plugin that no package registry holds the parts of: present, or downloaded.
+
+    Raises:
+        ToolchainError: neither; the message says where to put it.
+    """
+    folder = _folder(workshop, name, version)
+    if (folder / f"pulumi-resource-{name}").exists():
+        return
+    archive = f"pulumi-resource-{name}-v{version}-{workshop.machine.system}-{workshop.machine.architecture}.tar.gz"
+    url = f"{RELEASES}/plugins/{archive}"
+    if why := download.reachable(url):
+        raise ToolchainError(
+            f"the Pulumi plugin {name} {version} can be downloaded only, and not from here ({why}); unpack {archive} "
+            f"into {folder}, or run this where downloads answer"
+        )
+    checksum = download.pinned(archive)
+    _install(workshop, cli, name, version, *(["--checksum", checksum] if checksum else []))
+
+
 def _plugin_folder(workshop: Workshop, name: str) -> Path:
-    home = session.pulumi_home(workshop.places, workshop.environ)
-    return home / "plugins" / f"resource-{name}-v{PLUGINS[name].version}"
+    return _folder(workshop, name, PLUGINS[name].version)
+
+
+def _folder(workshop: Workshop, name: str, version: str) -> Path:
+    return session.pulumi_home(workshop.places, workshop.environ) / "plugins" / f"resource-{name}-v{version}"
 
 
 def _download_cli(workshop: Workshop, official: Download) -> Path:

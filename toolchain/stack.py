@@ -57,10 +57,21 @@ class Stack:
         """Deploy; a run that was killed half-way is mended first."""
         self._select()
         self._mend()
-        self.check_ports()
-        self.check_volumes()
-        arguments = ["up", "--yes", "--skip-preview", "--non-interactive", "--suppress-outputs", "--suppress-progress"]
-        if down := self._containers_down():
+        on_docker = self.settings().platform == "docker"
+        if on_docker:
+            self.check_ports()
+            self.check_volumes()
+        arguments = [
+            "up",
+            "--stack",
+            self.name,
+            "--yes",
+            "--skip-preview",
+            "--non-interactive",
+            "--suppress-outputs",
+            "--suppress-progress",
+        ]
+        if on_docker and (down := self._containers_down()):
             self.log(f"not running: {', '.join(down)}; looking at everything anew")
             arguments.append("--refresh")
         self._pulumi(*arguments)
@@ -68,7 +79,7 @@ class Stack:
     def preview(self) -> None:
         """Show what ``up`` would do."""
         self._select()
-        self._pulumi("preview", "--non-interactive", "--suppress-outputs", "--suppress-progress")
+        self._pulumi("preview", "--stack", self.name, "--non-interactive", "--suppress-outputs", "--suppress-progress")
 
     def down(self, *, keep_data: bool = False) -> None:
         """Remove all that ``up`` made; with ``keep_data`` volumes and passwords stay for the next ``up``."""
@@ -77,14 +88,22 @@ class Stack:
             return
         self._select()
         self._mend()
-        arguments = ["destroy", "--yes", "--skip-preview", "--non-interactive", "--suppress-progress"]
+        arguments = [
+            "destroy",
+            "--stack",
+            self.name,
+            "--yes",
+            "--skip-preview",
+            "--non-interactive",
+            "--suppress-progress",
+        ]
         if keep_data:
             for kind in (VOLUME, *RANDOM_KINDS):
                 arguments += ["--exclude", f"**{kind}**"]
             self._pulumi(*arguments, extra={KEEP_VARIABLE: "1"})
             self.log("volumes and passwords are kept; `make up` goes on with them")
             return
-        self._pulumi("state", "unprotect", "--all", "--yes", capture=True)
+        self._pulumi("state", "unprotect", "--all", "--yes", "--stack", self.name, capture=True)
         self._pulumi(*arguments)
         self._pulumi("stack", "rm", self.name, "--yes", "--preserve-config", capture=True)
         self._forget_salt()
@@ -104,7 +123,6 @@ class Stack:
         """Whether the stack was brought up and all its containers run."""
         if not self.exists():
             return False
-        self._pulumi("stack", "select", self.name, capture=True)
         return bool(self._recorded(CONTAINER)) and not self._containers_down()
 
     def check_ports(self) -> None:
@@ -141,7 +159,7 @@ class Stack:
 
     def _recorded(self, kind: str) -> list[str]:
         """Names of the state's resources of a kind."""
-        deployment = json.loads(self._pulumi("stack", "export", capture=True))["deployment"]
+        deployment = json.loads(self._pulumi("stack", "export", "--stack", self.name, capture=True))["deployment"]
         resources = deployment.get("resources") or []
         return [str(each["inputs"]["name"]) for each in resources if each["type"] == kind]
 
@@ -193,7 +211,7 @@ class Stack:
 
         Containers and networks hold no data, and a volume whose making was not recorded has not been used.
         """
-        state = json.loads(self._pulumi("stack", "export", capture=True))
+        state = json.loads(self._pulumi("stack", "export", "--stack", self.name, capture=True))
         deployment = state["deployment"]
         pending = deployment.get("pending_operations") or []
         if not pending:
@@ -206,7 +224,7 @@ class Stack:
             if operation["type"] == "creating" and kind:
                 self._remove_unrecorded(kind, str(resource["inputs"]["name"]), recorded)
         deployment["pending_operations"] = []
-        self._pulumi("stack", "import", capture=True, stdin=json.dumps(state))
+        self._pulumi("stack", "import", "--stack", self.name, capture=True, stdin=json.dumps(state))
 
     def _remove_unrecorded(self, kind: str, name: str, recorded: set[str | None]) -> None:
         # Asking by exact name: `ls --filter name=` would match parts of names. Without our label it is not ours.

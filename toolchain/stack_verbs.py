@@ -9,6 +9,7 @@ import sys
 import time
 from collections.abc import Callable
 
+from components.settings import Settings
 from toolchain.console import ToolchainError, say
 from toolchain.crds import ensure_crds
 from toolchain.ensure import ensure, pulumi_variables
@@ -26,11 +27,12 @@ def stack_verbs(images: Verb) -> dict[str, Verb]:
     def up(places: Places) -> None:
         """Bring the stack up; ends with what runs and the first rows."""
         started = time.monotonic()
-        _early(places)
-        ensure(places)
+        settings = _early(places)
+        ensure(places, platform=settings.platform)
         stack = _stack(places)
-        stack.check_ports()
-        images(places)
+        if settings.platform == "docker":
+            stack.check_ports()
+            images(places)
         stack.up()
         shown = print_summary(stack.outputs())
         say(f"`up` of stack {stack.name} took {time.monotonic() - started:.0f} s")
@@ -39,13 +41,12 @@ def stack_verbs(images: Verb) -> dict[str, Verb]:
 
     def down(places: Places) -> None:
         """Remove all that up made; KEEP_DATA=1 keeps volumes and passwords."""
-        ensure(places, room=False)
+        ensure(places, room=False, platform=_early(places).platform)
         _stack(places).down(keep_data=os.environ.get("KEEP_DATA", "") not in ("", "0"))
 
     def preview(places: Places) -> None:
         """Show what up would change."""
-        _early(places)
-        ensure(places, room=False)
+        ensure(places, room=False, platform=_early(places).platform)
         _stack(places).preview()
 
     def status(places: Places) -> None:
@@ -134,9 +135,9 @@ def _pipeline(places: Places, *arguments: str) -> None:
     _run(places, [sys.executable, "-m", "cdc", "--outputs", "-", *arguments], stdin=answer.stdout)
 
 
-def _early(places: Places) -> None:
-    """Settings that can't be deployed are refused before anything is installed, built or pulled."""
-    Stack(name=_stack_name(), root=places.root, environment={}, log=say).settings()
+def _early(places: Places) -> Settings:
+    """The stack's settings; what can't be deployed is refused before anything is installed, built or pulled."""
+    return Stack(name=_stack_name(), root=places.root, environment={}, log=say).settings()
 
 
 def _stack(places: Places) -> Stack:

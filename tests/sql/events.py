@@ -151,7 +151,8 @@ class Feed:
     def clear(self) -> None:
         """Empty the tables."""
         for (table,) in self.rows(
-            f"name FROM system.tables WHERE database = '{self.database}' AND engine LIKE '%MergeTree'"
+            f"name FROM system.tables WHERE database = '{self.database}'"
+            " AND engine LIKE '%MergeTree' AND total_rows > 0"
         ):
             self.connection.run(f"TRUNCATE TABLE {self.database}.{table}")
 

@@ -10,7 +10,9 @@ import subprocess
 from pathlib import Path
 
 import pytest
+import yaml
 
+from tests.stacks import prod_config
 from toolchain.stack import Stack, StackError
 
 
@@ -65,6 +67,32 @@ def test_the_port_of_a_part_that_could_not_be_had_is_nobodys(stack: Stack) -> No
             stack.check_ports()
         record.write_text('{"grafana": {"source": "absent"}, "kafka-exporter": {"source": "absent"}}')
         assert stack._ports_of_absent_parts() == {"grafanaPort", "kafkaExporterPort"}
+
+
+@pytest.mark.parametrize("platform", ["docker", "kubernetes"])
+def test_every_command_names_its_stack(stack: Stack, platform: str) -> None:
+    """Another run in the same folder may select another stack at any moment: `destroy` once hit the wrong one."""
+    record = stack.root / "commands"
+    state = json.dumps({"deployment": {"resources": []}})
+    (stack.root / "bin" / "pulumi").write_text(
+        f"""#!/bin/sh
+echo "$@" >> {record}
+case "$*" in "stack ls"*) echo '[{{"name": "x"}}]';; "stack export"*) echo '{state}';; esac
+"""
+    )
+    if platform == "kubernetes":
+        written = {f"cdc:{key}": value for key, value in prod_config().items()}
+        stack.file.write_text(yaml.safe_dump({"config": written}))
+    stack.preview()
+    stack.up()
+    stack.running()
+    stack.down(keep_data=True)
+    stack.down()
+    commands = record.read_text().splitlines()
+    assert {"up", "preview", "destroy"} <= {command.split()[0] for command in commands}
+    assert [
+        c for c in commands if "--stack x" not in c and not c.startswith(("stack ls", "stack select", "stack rm x"))
+    ] == []
 
 
 def test_the_lock_of_a_dead_run_is_removed(stack: Stack) -> None:

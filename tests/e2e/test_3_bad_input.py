@@ -34,7 +34,7 @@ def mended(live: Live) -> Iterator[None]:
     [
         ({"kafkaPartition": 3}, "did you mean cdc:kafkaPartitions?"),
         ({"kafkaPort": 99999}, "cdc:kafkaPort = 99999"),
-        ({"platform": "kubernetes"}, "this release deploys to docker only"),
+        ({"platform": "kubernetes"}, "cdc:kubernetes.storageClass"),
     ],
 )
 def test_wrong_settings_are_refused(live: Live, config: dict[str, Any], expected: str) -> None:

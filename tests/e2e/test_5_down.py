@@ -33,7 +33,13 @@ def test_data_that_is_kept_is_gone_on_with(live: Live) -> None:
     before = live.wait_equal()
     live.stack.make("down", KEEP_DATA="1")
     assert _left("container", "--all") == []
-    assert set(_left("volume")) == {"e2e-postgres-source-data", "e2e-kafka-data", "e2e-clickhouse-data"}
+    assert set(_left("volume")) == {
+        "e2e-postgres-source-data",
+        "e2e-kafka-data",
+        "e2e-clickhouse-data",
+        "e2e-prometheus-data",
+        "e2e-alertmanager-data",
+    }
     _up_killed_half_way(live)
     printed = live.stack.make("up")
     assert "mending" in printed or "lock of a run that died" in printed

@@ -52,7 +52,8 @@ def _after(running: Comparison, shape: Shape, sent: Sequence[Difference]) -> lis
     left, time = list(sent), Deadline(PATIENCE / 4)
     while left and not time.expired:
         before = len(left)
-        left, _ = running.settle(shape, [each.key for each in left])
+        certain, _ = running.settle({shape: [each.key for each in left]})
+        left = certain.get(shape, [])
         running.report(f"{shape.table}: {len(left)} of {len(sent)} keys left to heal")
         if len(left) < before:
             time = Deadline(PATIENCE / 4)

@@ -10,6 +10,7 @@ from typing import Any
 
 from clickhouse_driver import errors as clickhouse_errors
 
+from cdc import rewind
 from cdc.connections import Connections
 
 FIRST_QUERY = "SELECT id, order_date, purchaser, quantity, total_amount, status FROM orders ORDER BY id DESC LIMIT 5"
@@ -35,7 +36,8 @@ def print_summary(outputs: Mapping[str, Any]) -> bool:
     for uid, url in outputs.get("dashboards", {}).items():
         print(f"{'dashboard':<15} {uid}: {url}")
     print(f"{'connector':<15} {outputs['connectorName']}: {outputs.get('connectorState')}")
-    answered = _first_query(Connections(outputs=outputs))
+    connections = Connections(outputs=outputs)
+    answered = _has_its_data(connections) and _first_query(connections)
     return answered and all(row[3] == "healthy" for row in rows[1:])
 
 
@@ -66,6 +68,18 @@ def _health(container: str) -> str:
         return "missing"
     state = json.loads(found.stdout)
     return str(state.get("Health", {}).get("Status") or state.get("Status"))
+
+
+def _has_its_data(connections: Connections) -> bool:
+    """Say so where ClickHouse lost its data: what it had read from Kafka would be missed in silence."""
+    try:
+        lost = rewind.lost(connections)
+    except rewind.FAILURES as error:
+        print(f"whether ClickHouse has what it read could not be seen: {error}")
+        return False
+    if lost:
+        print(f"\nWARNING: {rewind.warning(lost)}")
+    return not lost
 
 
 def _first_query(connections: Connections) -> bool:

@@ -92,7 +92,7 @@ class Live:
 
     def source(self, sql: str, *values: Any) -> list[tuple[Any, ...]]:
         with self.connections.postgres() as connection:
-            cursor = connection.execute(sql, values)
+            cursor = connection.execute(sql, values or None)
             return cursor.fetchall() if cursor.description else []
 
     def analytics(self, sql: str, values: Mapping[str, Any] | None = None) -> list[tuple[Any, ...]]:

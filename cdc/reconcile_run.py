@@ -15,6 +15,7 @@ from confluent_kafka import KafkaException
 
 from cdc import heal, reconcile
 from cdc.compared_tables import SourceTable, TargetTable
+from cdc.connect import ConnectError
 from cdc.connections import Connections, NoStackError
 from cdc.fence import FenceError, lsn_text
 from cdc.postgres import PostgresError
@@ -26,6 +27,7 @@ RETRY_SECONDS = 60.0
 """After a scheduled run that could not compare, such as one that started before ClickHouse answered."""
 FAILURES = (
     FenceError,
+    ConnectError,
     ReconcileError,
     PostgresError,
     psycopg.Error,

@@ -9,11 +9,26 @@ import sys
 import threading
 import time
 from collections.abc import Callable, Sequence
+from datetime import UTC, datetime
 from pathlib import Path
 
 from rich.console import Console
 
-from cdc import add_table, demo, doctor, exporter, generate, health, latency, reconcile_run, schema_diff, smoke, top
+from cdc import (
+    add_table,
+    demo,
+    doctor,
+    exporter,
+    generate,
+    health,
+    latency,
+    reconcile_run,
+    replay_errors,
+    rewind,
+    schema_diff,
+    smoke,
+    top,
+)
 from cdc.bench import load as bench_load
 from cdc.bench import report as bench_report
 from cdc.bench import run as bench_run
@@ -95,13 +110,36 @@ def _parser() -> argparse.ArgumentParser:
     verb.add_argument("--write", type=Path, help="page whose marked part becomes the figures")
     verb.set_defaults(run=_bench)
 
+    _add_proof_and_repair(verbs)
+    return parser
+
+
+def _add_proof_and_repair(verbs: argparse._SubParsersAction[argparse.ArgumentParser]) -> None:
     verb = verbs.add_parser("reconcile", help="compare ClickHouse with the source row by row: 0 equal, 1 different")
     verb.add_argument("--table", action="append", default=[], help="only this table; can be given more than once")
     verb.add_argument("--heal", action="store_true", help="read differing rows again, delete what the source has not")
     verb.add_argument("--every", type=float, metavar="SECONDS", help="again and again, from start to start")
     verb.add_argument("--timeout", type=float, default=120.0, help="seconds that ClickHouse may take to catch up")
     verb.set_defaults(run=_reconcile)
-    return parser
+
+    verb = verbs.add_parser("replay-errors", help="send quarantined messages through again: 0 none left, 1 some are")
+    verb.add_argument("--table", help="only those of this table")
+    verb.add_argument("--dry-run", action="store_true", help="say what would be sent")
+    verb.add_argument("--timeout", type=_positive, default=120.0, help="seconds that ClickHouse may take to read them")
+    verb.set_defaults(run=_replay_errors)
+
+    verb = verbs.add_parser("rewind", help="let ClickHouse read its topics again from the oldest message on")
+    verb.add_argument("--table", action="append", default=[], help="only this table; can be given more than once")
+    verb.add_argument("--since", type=_moment, help="from this time on, such as 2026-01-31T12:00:00+00:00")
+    verb.set_defaults(run=lambda connections, o: rewind.run(connections, tables=o.table, since=o.since))
+
+
+def _moment(text: str) -> datetime:
+    try:
+        moment = datetime.fromisoformat(text)
+    except ValueError as error:
+        raise argparse.ArgumentTypeError(str(error)) from None
+    return moment if moment.tzinfo else moment.replace(tzinfo=UTC)
 
 
 def _positive(text: str) -> float:
@@ -201,3 +239,8 @@ def _reconcile(connections: Connections, options: argparse.Namespace) -> int:
     except reconcile_run.FAILURES as error:
         print(f"reconcile: {error}", file=sys.stderr)
         return 2
+
+
+def _replay_errors(connections: Connections, options: argparse.Namespace) -> int:
+    replay_errors.check_table(connections, options.table)
+    return replay_errors.run(connections, table=options.table, dry_run=options.dry_run, timeout=options.timeout)

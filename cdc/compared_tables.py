@@ -15,6 +15,8 @@ from cdc.ranges import Digest, Key, Range
 
 HASH_BITS = 60
 """Of a key's hash, where that is its position: all of them fit a signed 64-bit number."""
+TWICE = 1 << 64
+"""In place of the hash of a key that the view shows more than once: no row's hash, which has 64 bits."""
 KEYS_AT_ONCE = 2000
 SESSION = (
     "SET TimeZone = 'UTC'",
@@ -157,7 +159,10 @@ class TargetTable:
             f"SELECT _hash, _key FROM (SELECT {self._position} AS _position, {self._hash} AS _hash, [{self._keys}] AS"
             f" _key FROM {ticked(self._shape.view)}) WHERE {inside}"
         )
-        return {tuple(key): int(digest) for digest, key in self._rows(query)}
+        found: dict[Key, int] = {}
+        for digest, key in self._rows(query):
+            found[tuple(key)] = TWICE if tuple(key) in found else int(digest)
+        return found
 
     def rows(self, keys: Sequence[Key]) -> Mapping[Key, TargetRow]:
         """Those of ``keys`` that are there."""
@@ -166,7 +171,9 @@ class TargetTable:
             query = (
                 f"SELECT {self._hash}, lsn, [{self._keys}] FROM {ticked(self._shape.view)} WHERE {self.condition(some)}"
             )
-            found |= {tuple(key): TargetRow(hash=int(digest), lsn=int(lsn)) for digest, lsn, key in self._rows(query)}
+            for digest, lsn, key in self._rows(query):
+                hash_ = TWICE if tuple(key) in found else int(digest)
+                found[tuple(key)] = TargetRow(hash=hash_, lsn=int(lsn))
         return found
 
     def values(self, keys: Sequence[Key]) -> Mapping[Key, tuple[str | None, ...]]:

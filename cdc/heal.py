@@ -15,6 +15,8 @@ from psycopg import sql
 
 from cdc.canonical import Shape, ticked
 from cdc.compared_tables import SourceTable, TargetTable
+from cdc.connect import ConnectClient
+from cdc.fence import FenceError
 from cdc.postgres import Connection, table_identifier
 from cdc.ranges import Key
 from cdc.reconcile import Comparison, Difference
@@ -39,12 +41,29 @@ def heal(running: Comparison, shape: Shape, differences: Sequence[Difference]) -
     patience = Deadline(PATIENCE)
     while left and not patience.expired:
         _delete_ghosts(running, shape, [each.key for each in left if each.kind == "surplus"])
-        _read_again(running, shape, [each.key for each in left if each.kind != "surplus"])
-        remaining = _after(running, shape, left)
+        again = [each.key for each in left if each.kind != "surplus"]
+        _read_again(running, shape, again)
+        try:
+            remaining = _after(running, shape, left)
+        except FenceError:
+            _restart_connector(running)
+            remaining = _after(running, shape, left)
+        if again:
+            _restart_connector(running)
         if len(remaining) < len(left):
             patience = Deadline(PATIENCE)
         left = remaining
     return tuple(left)
+
+
+def _restart_connector(running: Comparison) -> None:
+    """After a blocking snapshot Debezium 3.7.0 takes generated columns for columns that the log carries, and the next
+    change of such a table ends its task. PostgreSQL describes the tables anew to a task that starts."""
+    running.report("restarting the connector, so that PostgreSQL describes the tables to it anew")
+    outputs = running.connections.outputs
+    client = ConnectClient(running.connections.connect_url, Deadline(running.timeout), ca=str(outputs.get("ca") or ""))
+    client.restart(str(outputs["connectorName"]))
+    client.wait_running(str(outputs["connectorName"]))
 
 
 def _after(running: Comparison, shape: Shape, sent: Sequence[Difference]) -> list[Difference]:
@@ -52,7 +71,8 @@ def _after(running: Comparison, shape: Shape, sent: Sequence[Difference]) -> lis
     left, time = list(sent), Deadline(PATIENCE / 4)
     while left and not time.expired:
         before = len(left)
-        left, _ = running.settle(shape, [each.key for each in left])
+        certain, _ = running.settle({shape: [each.key for each in left]})
+        left = certain.get(shape, [])
         running.report(f"{shape.table}: {len(left)} of {len(sent)} keys left to heal")
         if len(left) < before:
             time = Deadline(PATIENCE / 4)

@@ -66,7 +66,7 @@ def missing(survey: Survey, delivery: probes.Delivery) -> Iterator[Finding]:
         f"{errors:,} messages could not be read"
         + (f" ({', '.join(f'{table} {count}' for table, count in delivery.errors.items())})" if errors else ""),
         cause="their reason is in analytics.ingest_errors",
-        command='clickhouse-client -q "SELECT source_table, reason, raw FROM analytics.ingest_errors LIMIT 5"',
+        command="python -m cdc replay-errors --dry-run",
         runbook="IngestErrors",
     )
     yield from map(_compared, delivery.reconciled)

@@ -277,7 +277,10 @@ _BEAT = """
      GROUP BY beat
 """
 _MISSING = "SELECT max(beat) - min(beat) + 1 - uniqExact(beat) FROM heartbeat WHERE id = 1"
-_ERRORS = "SELECT source_table, count() FROM ingest_errors FINAL GROUP BY source_table ORDER BY source_table"
+_ERRORS = """
+    SELECT source_table, count() FROM ingest_errors FINAL WHERE replayed_at IS NULL
+     GROUP BY source_table ORDER BY source_table
+"""
 _PARTS = """
     SELECT table, max(parts), sum(rows)
       FROM (SELECT table, partition_id, count() AS parts, sum(rows) AS rows FROM system.parts

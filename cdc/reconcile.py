@@ -9,7 +9,7 @@ from __future__ import annotations
 
 import time
 import uuid
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass, field, replace
 from itertools import pairwise
@@ -19,7 +19,7 @@ import psycopg
 from clickhouse_driver import Client
 
 from cdc.canonical import Shape, shape
-from cdc.compared_tables import HASH_BITS, SourceTable, TargetTable, prepare
+from cdc.compared_tables import HASH_BITS, SourceRow, SourceTable, TargetRow, TargetTable, prepare
 from cdc.connections import Connections
 from cdc.fence import Fence, queues
 from cdc.postgres import Connection, PostgresError, value
@@ -48,6 +48,9 @@ class Difference:
 
     key: Key
     kind: Kind
+
+
+Certain = dict[Shape, list[Difference]]
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -113,39 +116,41 @@ class Comparison:
         names = [table.partition(".")[2] for table in tables]
         self.fence.wait(fence, names, Deadline(self.timeout), self.report)
 
-    def recheck(self, shape_: Shape, keys: Sequence[Key]) -> tuple[list[Difference], list[Key]]:
-        """Which of ``keys`` differ for certain, and which were written to meanwhile and say nothing."""
+    def recheck(self, pending: Mapping[Shape, Sequence[Key]]) -> tuple[Certain, dict[Shape, list[Key]]]:
+        """Which keys differ for certain, and which were written to meanwhile and say nothing. One fence for all."""
         with self.snapshot() as (connection, low):
-            before = SourceTable(connection, shape_).rows(keys)
-        self.wait(low, [shape_.table])
-        target = TargetTable(self.client, shape_).rows(keys)
+            before = {each: SourceTable(connection, each).rows(keys) for each, keys in pending.items()}
+        self.wait(low, [each.table for each in pending])
+        targets = {each: TargetTable(self.client, each).rows(keys) for each, keys in pending.items()}
         with self.snapshot() as (connection, high):
-            after = SourceTable(connection, shape_).rows(keys)
-        differences: list[Difference] = []
-        moving: list[Key] = []
-        for key in keys:
-            source, there = before.get(key), target.get(key)
-            if source != after.get(key) or (source is None and there is not None and low < there.lsn <= high):
-                moving.append(key)
-            elif source is None and there is not None:
-                differences.append(Difference(key=key, kind="surplus"))
-            elif source is not None and there is None:
-                differences.append(Difference(key=key, kind="missing"))
-            elif source is not None and there is not None and source.hash != there.hash:
-                differences.append(Difference(key=key, kind="different"))
-        return differences, moving
+            after = {each: SourceTable(connection, each).rows(keys) for each, keys in pending.items()}
+        certain: Certain = {}
+        moving: dict[Shape, list[Key]] = {}
+        for each, keys in pending.items():
+            for key in keys:
+                source, target = before[each].get(key), targets[each].get(key)
+                changed = source != after[each].get(key)
+                if changed or (source is None and target is not None and low < target.lsn <= high):
+                    moving.setdefault(each, []).append(key)
+                elif kind := _kind(source, target):
+                    certain.setdefault(each, []).append(Difference(key=key, kind=kind))
+        return certain, moving
 
-    def settle(self, shape_: Shape, keys: Sequence[Key]) -> tuple[list[Difference], int]:
-        """Look at ``keys`` again until each is certain; the second figure counts those that never were."""
-        certain: list[Difference] = []
-        left = list(keys)
+    def settle(self, pending: Mapping[Shape, Sequence[Key]]) -> tuple[Certain, dict[Shape, int]]:
+        """Look at keys again until each is certain; the second figure counts those that never were."""
+        certain: Certain = {}
+        left = {each: list(keys) for each, keys in pending.items() if keys}
         for _ in range(ROUNDS):
             if not left:
                 break
-            self.report(f"{shape_.table}: looking again at {len(left)} keys that differed")
-            differences, left = self.recheck(shape_, left)
-            certain += differences
-        return sorted(certain, key=lambda difference: _sortable(difference.key)), len(left)
+            for each, keys in left.items():
+                self.report(f"{each.table}: looking again at {len(keys)} keys that differed")
+            differences, left = self.recheck(left)
+            for each, found in differences.items():
+                certain.setdefault(each, []).extend(found)
+        for found in certain.values():
+            found.sort(key=lambda difference: _sortable(difference.key))
+        return certain, {each: len(keys) for each, keys in left.items()}
 
 
 @contextmanager
@@ -162,17 +167,20 @@ def comparison(connections: Connections, *, timeout: float, report: Report) -> I
 
 def run(running: Comparison, tables: Sequence[str]) -> list[Result]:
     """Compare ``tables`` with one snapshot of the source. A table that can't be compared has its ``error``."""
-    found: list[tuple[Result, Shape | None, tuple[Key, ...]]] = []
+    results: list[Result] = []
+    pending: dict[Shape, tuple[Key, ...]] = {}
     with running.snapshot() as (connection, fence):
         shapes = {table: _shape(running, connection, table) for table in tables}
         running.report(f"waiting until ClickHouse is past the fence of {len(tables)} tables")
         running.wait(fence, [table for table, each in shapes.items() if isinstance(each, Shape)])
         for table, each in shapes.items():
             if isinstance(each, Shape):
-                found.append(_compare(running, connection, each, fence))
+                result, compared, keys = _compare(running, connection, each, fence)
+                results.append(result)
+                pending[compared] = keys
             else:
-                found.append((Result(table=table, fence=fence, error=each), None, ()))
-    return [_settled(running, *each) for each in found]
+                results.append(Result(table=table, fence=fence, error=each))
+    return _settled(running, results, pending)
 
 
 def position(connection: Connection) -> int:
@@ -229,17 +237,31 @@ def _whole(running: Comparison, connection: Connection, shape_: Shape) -> tuple[
     return replace(shape_, position=""), [Range(low=0, high=1 << HASH_BITS)]
 
 
-def _settled(running: Comparison, result: Result, shape_: Shape | None, keys: tuple[Key, ...]) -> Result:
-    if shape_ is None or not keys:
-        return result
+def _settled(running: Comparison, results: list[Result], pending: Mapping[Shape, Sequence[Key]]) -> list[Result]:
     started = time.monotonic()
-    differences, unsettled = running.settle(shape_, keys)
-    return replace(
-        result,
-        differences=tuple(differences),
-        unsettled=unsettled,
-        seconds=result.seconds + time.monotonic() - started,
-    )
+    certain, moving = running.settle(pending)
+    seconds = time.monotonic() - started
+    differences = {each.table: tuple(found) for each, found in certain.items()}
+    unsettled = {each.table: count for each, count in moving.items()}
+    waited = {each.table for each, keys in pending.items() if keys}
+    return [
+        replace(
+            result,
+            differences=differences.get(result.table, ()),
+            unsettled=unsettled.get(result.table, 0),
+            seconds=result.seconds + (seconds if result.table in waited else 0),
+        )
+        for result in results
+    ]
+
+
+def _kind(source: SourceRow | None, target: TargetRow | None) -> Kind | None:
+    """How a row that stands still differs; None where it does not."""
+    if source is None:
+        return None if target is None else "surplus"
+    if target is None:
+        return "missing"
+    return None if source.hash == target.hash else "different"
 
 
 def _sortable(key: Key) -> tuple[tuple[int, str], ...]:

@@ -15,6 +15,7 @@ from confluent_kafka import KafkaException
 
 from cdc import heal, reconcile
 from cdc.compared_tables import SourceTable, TargetTable
+from cdc.connect import ConnectError
 from cdc.connections import Connections, NoStackError
 from cdc.fence import FenceError, lsn_text
 from cdc.postgres import PostgresError
@@ -22,8 +23,11 @@ from cdc.reconcile import KINDS, Comparison, ReconcileError, Result
 
 SHOWN = 20
 """Differing keys printed for each table."""
+RETRY_SECONDS = 60.0
+"""After a scheduled run that could not compare, such as one that started before ClickHouse answered."""
 FAILURES = (
     FenceError,
+    ConnectError,
     ReconcileError,
     PostgresError,
     psycopg.Error,
@@ -69,17 +73,19 @@ def status(results: Sequence[Result]) -> int:
 
 
 def every(connections: Connections, options: Options, seconds: float) -> None:
-    """Compare again and again, ``seconds`` from start to start; a run that fails is recorded, and the next comes."""
+    """Compare again and again, ``seconds`` from start to start; a run that fails is recorded, and
+    the next comes sooner."""
     # As the first process of a container it would not hear SIGTERM otherwise.
     signal.signal(signal.SIGTERM, lambda *_: sys.exit(0))
     while True:
-        started = time.monotonic()
+        started, pause = time.monotonic(), seconds
         try:
             once(connections, replace(options, quiet=True))
         except FAILURES as error:
             print(f"reconcile: {error}", file=sys.stderr, flush=True)
             _record_failure(connections, options, str(error), time.monotonic() - started)
-        time.sleep(max(0.0, started + seconds - time.monotonic()))
+            pause = min(seconds, RETRY_SECONDS)
+        time.sleep(max(0.0, started + pause - time.monotonic()))
 
 
 def chosen(connections: Connections, names: Sequence[str]) -> list[str]:

@@ -204,6 +204,7 @@ class Pipeline(pulumi.ComponentResource):
                 admin_user=source.admin.user,
                 admin_password=source.admin.password,
                 tables=self._settings.tables,
+                keyed=sorted(self._settings.message_keys),
                 ca=source.ca,
                 timeout_seconds=self._settings.timeout_seconds,
             ),

@@ -10,7 +10,7 @@ from typing import Any
 
 from clickhouse_driver import errors as clickhouse_errors
 
-from cdc import schema_diff
+from cdc import rewind, schema_diff
 from cdc.connections import Connections
 
 FIRST_QUERY = "SELECT id, order_date, purchaser, quantity, total_amount, status FROM orders ORDER BY id DESC LIMIT 5"
@@ -37,7 +37,7 @@ def print_summary(outputs: Mapping[str, Any]) -> bool:
         print(f"{'dashboard':<15} {uid}: {url}")
     print(f"{'connector':<15} {outputs['connectorName']}: {outputs.get('connectorState')}")
     connections = Connections(outputs=outputs)
-    answered = _first_query(connections)
+    answered = _has_its_data(connections) and _first_query(connections)
     for line in schema_diff.warnings(connections):
         print(f"warning: {line}")
     return answered and all(row[3] == "healthy" for row in rows[1:])
@@ -70,6 +70,18 @@ def _health(container: str) -> str:
         return "missing"
     state = json.loads(found.stdout)
     return str(state.get("Health", {}).get("Status") or state.get("Status"))
+
+
+def _has_its_data(connections: Connections) -> bool:
+    """Say so where ClickHouse lost its data: what it had read from Kafka would be missed in silence."""
+    try:
+        lost = rewind.lost(connections)
+    except rewind.FAILURES as error:
+        print(f"whether ClickHouse has what it read could not be seen: {error}")
+        return False
+    if lost:
+        print(f"\nWARNING: {rewind.warning(lost)}")
+    return not lost
 
 
 def _first_query(connections: Connections) -> bool:

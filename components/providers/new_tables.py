@@ -16,7 +16,7 @@ from components.providers import base
 PROVIDER_VERSION = "1"
 """Bumped when every source is to be visited again although no input changed."""
 NAMED = ("host", "port", "database", "admin_user", "tables")
-COMPARED = (*NAMED, "admin_password", "ca", "provider_version")
+COMPARED = (*NAMED, "keyed", "admin_password", "ca", "provider_version")
 
 
 class NewTablesProvider(base.Provider):
@@ -53,13 +53,14 @@ def _request(props: Mapping[str, Any]) -> dict[str, Any]:
     )
     deadline = base.Deadline(base.integer(props, "timeout_seconds", 300))
     with base.explained(f"NewTables {login}", secrets=[login.password]), session(login, deadline) as connection:
-        new_tables.request(connection, lambda line: print(f"source: {line}", flush=True))
+        new_tables.request(connection, base.strings(props, "keyed"), lambda line: print(f"source: {line}", flush=True))
     return {key: value for key, value in props.items() if key != "__provider"}
 
 
 @dataclass(frozen=True, kw_only=True)
 class NewTablesArgs:
-    """Where the source is, and which ``tables`` (``schema.table``) the connector captures by now."""
+    """Where the source is, and which ``tables`` (``schema.table``) the connector captures by now; the messages of the
+    ``keyed`` ones have another key than the table."""
 
     host: pulumi.Input[str]
     port: pulumi.Input[int]
@@ -67,6 +68,7 @@ class NewTablesArgs:
     admin_user: pulumi.Input[str]
     admin_password: pulumi.Input[str]
     tables: pulumi.Input[list[str]]
+    keyed: pulumi.Input[list[str]]
     ca: pulumi.Input[str] | None = None
     timeout_seconds: pulumi.Input[int] = 300
 

@@ -63,3 +63,12 @@ def live(stack: Stack) -> Live:
     """The running pipeline."""
     stack.make("up")
     return Live(stack=stack, connections=stack.connections())
+
+
+@pytest.fixture(autouse=True, scope="module")
+def _equal_afterwards(request: pytest.FixtureRequest) -> Iterator[None]:
+    """After each module ClickHouse holds what PostgreSQL holds, to the value, as the user's own command proves it."""
+    yield
+    stack: Stack = request.getfixturevalue("stack")
+    if stack.is_up:
+        Live(stack=stack, connections=stack.connections()).cdc("reconcile")

@@ -6,6 +6,7 @@ import json
 import os
 import signal
 import subprocess
+import sys
 import time
 from collections import Counter
 from collections.abc import Callable, Iterator, Mapping, Sequence
@@ -31,6 +32,7 @@ class Stack:
     name: str
     config: dict[str, Any]
     printed: list[str] = field(default_factory=list)
+    is_up: bool = False
 
     @property
     def file(self) -> Path:
@@ -56,6 +58,8 @@ class Stack:
             check=False,
         )
         self.printed.append(done.stdout)
+        if target in ("up", "down"):
+            self.is_up = target == "up" and (self.is_up or done.returncode == 0)
         assert (done.returncode == 0) is (expect == 0), f"make {target} ended with {done.returncode}:\n{done.stdout}"
         return done.stdout
 
@@ -99,6 +103,29 @@ class Live:
         finally:
             client.disconnect()
 
+    def cdc(self, *arguments: str, expect: int = 0) -> str:
+        """Run ``python -m cdc`` on this stack; returns what it printed, progress included."""
+        done = subprocess.run(
+            [sys.executable, "-m", "cdc", "--outputs", "-", *arguments],
+            cwd=ROOT,
+            input=json.dumps(dict(self.connections.outputs)),
+            stdout=subprocess.PIPE,
+            stderr=subprocess.STDOUT,
+            text=True,
+            timeout=600,
+            check=False,
+        )
+        assert done.returncode == expect, f"cdc {' '.join(arguments)} ended with {done.returncode}:\n{done.stdout}"
+        return done.stdout
+
+    def admin(self, sql: str, values: Mapping[str, Any] | None = None) -> list[tuple[Any, ...]]:
+        """Run a statement in ClickHouse that nobody else may: to break things."""
+        client = self.connections.clickhouse_admin()
+        try:
+            return list(client.execute(sql, values) or [])
+        finally:
+            client.disconnect()
+
     def container(self, part: str) -> str:
         return str(self.connections.outputs["containers"][part])
 
@@ -128,7 +155,9 @@ class Live:
         count = 0
         for table in tables or self.tables:
             count += self._wait_equal(table, timeout)
-        assert not self.analytics("SELECT * FROM ingest_errors"), "messages were quarantined"
+        assert not self.analytics("SELECT * FROM ingest_errors FINAL WHERE replayed_at IS NULL"), (
+            "messages were quarantined"
+        )
         return count
 
     def _wait_equal(self, table: str, timeout: float) -> int:

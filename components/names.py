@@ -26,6 +26,9 @@ CLICKHOUSE_READER: Final = "analytics_user"
 
 CONNECT_GROUP: Final = "cdc-connect"
 
+STACK_LABEL: Final = "cdc.stack"
+"""The label of every container, volume and network: the stack that made it."""
+
 
 @dataclass(frozen=True, kw_only=True)
 class Topic:

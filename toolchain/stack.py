@@ -12,12 +12,12 @@ from typing import Any, Final
 
 from pydantic.alias_generators import to_camel
 
+from components.names import STACK_LABEL
 from components.settings import Settings
 from toolchain.images import Folders, read_result, write_atomic
 from toolchain.images_plan import ABSENT
 from toolchain.processes import runs
 
-STACK_LABEL: Final = "cdc.stack"
 CONTAINER: Final = "docker:index/container:Container"
 VOLUME: Final = "docker:index/volume:Volume"
 DOCKER_KINDS: Final = {CONTAINER: "container", "docker:index/network:Network": "network", VOLUME: "volume"}

@@ -5,7 +5,7 @@ from __future__ import annotations
 import pulumi
 import pulumi_docker as docker
 
-from components.names import Names
+from components.names import STACK_LABEL, Names
 
 
 class Network(pulumi.ComponentResource):
@@ -21,7 +21,7 @@ class Network(pulumi.ComponentResource):
     def __init__(self, name: str, *, names: Names, opts: pulumi.ResourceOptions | None = None) -> None:
         super().__init__("cdc:docker:Network", name, None, opts)
         settings = names.settings
-        label = docker.NetworkLabelArgs(label="cdc.stack", value=pulumi.get_stack())
+        label = docker.NetworkLabelArgs(label=STACK_LABEL, value=pulumi.get_stack())
         child = pulumi.ResourceOptions(parent=self)
         self.backend = docker.Network(
             "backend",

@@ -13,9 +13,8 @@ import pulumi_docker as docker
 from components.configs.images import Image
 from components.configs.resources import Memory
 from components.docker.network import Network
-from components.names import Names
+from components.names import STACK_LABEL, Names
 
-STACK_LABEL: Final = "cdc.stack"
 PUBLISHED_ON: Final = "127.0.0.1"
 LOG_ROTATION: Final = {"max-size": "10m", "max-file": "3"}
 

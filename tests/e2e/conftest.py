@@ -7,7 +7,8 @@ from collections.abc import Iterator
 
 import pytest
 
-from tests.e2e.running import Live, Stack
+from components.names import STACK_LABEL
+from tests.e2e.running import Live, Stack, docker
 
 PORTS = {
     "postgresPort": 25432,
@@ -52,10 +53,24 @@ def stack() -> Iterator[Stack]:
         },
     )
     stack.write_config()
+    _remove_left_behind(stack)
     yield stack
     if os.environ.get("CDC_E2E_KEEP") != "1":
         stack.make("down")
         stack.file.unlink(missing_ok=True)
+
+
+def _remove_left_behind(stack: Stack) -> None:
+    """Remove what a test run that was cut off made, be it in another checkout: its label says whose it is."""
+    stack.make("down")
+    label = f"label={STACK_LABEL}={stack.name}"
+    for listing, removal in (
+        (("ps", "--all", "--quiet"), ("rm", "--force", "--volumes")),
+        (("volume", "ls", "--quiet"), ("volume", "rm")),
+        (("network", "ls", "--quiet"), ("network", "rm")),
+    ):
+        if found := docker(*listing, "--filter", label).split():
+            docker(*removal, *found)
 
 
 @pytest.fixture(scope="session")

@@ -99,6 +99,20 @@ class Connections:
         )
 
     @property
+    def kafka(self) -> dict[str, Any]:
+        """Options that every client of the cluster starts from; it stays quiet while no broker answers.
+
+        Raises NoStackError when the login's files are not there.
+        """
+        options = {
+            "bootstrap.servers": str(self._output("kafkaBootstrap")),
+            "log_level": 0,
+            "error_cb": lambda _: None,
+        }
+        login = self.outputs.get("kafkaLogin")
+        return options | _kafka_login(login) if login else options
+
+    @property
     def _ca(self) -> str:
         """Authority that servers are verified against, PEM; empty where the stack's networks are the host's own."""
         return str(self.outputs.get("ca") or "")
@@ -117,6 +131,21 @@ class Connections:
         if urlsplit(url).scheme not in ("http", "https"):
             raise NoStackError(f"connectUrl {url!r} is not a web address; run `make up` again")
         return url
+
+
+def _kafka_login(login: Mapping[str, str]) -> dict[str, str]:
+    """SCRAM over TLS; password and authority are files that the cluster's operator keeps up to date."""
+    try:
+        password = Path(login["passwordFile"]).read_text()
+    except OSError as error:
+        raise NoStackError(f"Kafka's password can't be read: {error}; this stack's `cdc` runs in its pods") from None
+    return {
+        "security.protocol": "sasl_ssl",
+        "sasl.mechanism": "SCRAM-SHA-512",
+        "sasl.username": login["user"],
+        "sasl.password": password.strip(),
+        "ssl.ca.location": login["caFile"],
+    }
 
 
 def _ask_pulumi() -> str:

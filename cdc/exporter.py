@@ -9,7 +9,7 @@ import time
 from collections import deque
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
-from typing import Generic, TypeVar
+from typing import Any, Generic, TypeVar
 
 from clickhouse_driver import Client
 from prometheus_client import ProcessCollector, start_http_server
@@ -185,7 +185,7 @@ def pollers_of(connections: Connections) -> Pollers:
 
     return Pollers(
         postgres=poller("postgres", Kept(connections.postgres_operator, source, Connection.close)),
-        kafka=poller("kafka", kafka_probe(str(connections.outputs["kafkaBootstrap"]))),
+        kafka=poller("kafka", kafka_probe(connections.kafka)),
         connect=poller("connect", connect_probe(connections)),
         clickhouse=poller("clickhouse", Kept(clickhouse, probes.delivery, Client.disconnect)),
         business=Poller(
@@ -198,9 +198,9 @@ def pollers_of(connections: Connections) -> Pollers:
     )
 
 
-def kafka_probe(bootstrap: str) -> Callable[[], KafkaSeen]:
+def kafka_probe(options: Mapping[str, Any]) -> Callable[[], KafkaSeen]:
     """Asks the cluster, and for the age of what is unread."""
-    admin, reader = probes.kafka_admin(bootstrap), LagReader(bootstrap)
+    admin, reader = probes.kafka_admin(options), LagReader(options)
 
     def probe() -> KafkaSeen:
         cluster = probes.kafka(admin)

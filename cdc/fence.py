@@ -62,14 +62,14 @@ def queues(client: Client) -> dict[str, Queue]:
 class Fence:
     """Waits until ClickHouse is past a position. One object for a run; close it."""
 
-    def __init__(self, bootstrap: str, queues_: Mapping[str, Queue]) -> None:
-        quiet = {"bootstrap.servers": bootstrap, "log_level": 0, "error_cb": _ignore}
+    def __init__(self, kafka: Mapping[str, Any], queues_: Mapping[str, Queue]) -> None:
+        """``kafka`` are the client options of ``Connections.kafka``."""
         self._queues = queues_
-        self._bootstrap = bootstrap
-        self._admin = AdminClient(quiet)
+        self._bootstrap = kafka["bootstrap.servers"]
+        self._admin = AdminClient(dict(kafka))
         self._consumer = Consumer(
             {
-                **quiet,
+                **kafka,
                 "group.id": "cdc-fence",
                 "enable.auto.commit": False,
                 "isolation.level": "read_committed",
@@ -199,7 +199,3 @@ def _lsn(value: bytes | None) -> int:
         return int(json.loads(value or b"{}")["source"]["lsn"])
     except (ValueError, KeyError, TypeError):
         return 0
-
-
-def _ignore(_error: object) -> None:
-    """Connection errors reach the caller through the calls that fail."""

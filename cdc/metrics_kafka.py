@@ -61,18 +61,16 @@ def _places(partitions: Sequence[Partition], attribute: str) -> list[tuple[tuple
 class LagReader:
     """Reads the first unread message of each lagging partition for its time; commits nothing, joins no group."""
 
-    def __init__(self, bootstrap: str) -> None:
+    def __init__(self, options: Mapping[str, Any]) -> None:
         self._consumer: Any = Consumer(
             {
-                "bootstrap.servers": bootstrap,
+                **options,
                 "group.id": "cdc-exporter-reads-only",
                 "enable.auto.commit": False,
                 "auto.offset.reset": "earliest",
                 "isolation.level": "read_committed",
                 "enable.partition.eof": True,
                 "fetch.message.max.bytes": 65536,
-                "log_level": 0,
-                "error_cb": lambda _: None,
             }
         )
 

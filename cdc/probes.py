@@ -152,11 +152,9 @@ class Kafka:
         return tuple(sorted({position.group for position in self.positions}))
 
 
-def kafka_admin(bootstrap: str) -> AdminClient:
-    """An admin client that stays quiet while no broker answers; keep it, making one takes long."""
-    return AdminClient(
-        {"bootstrap.servers": bootstrap, "log_level": 0, "socket.timeout.ms": 10000, "error_cb": lambda _: None}
-    )
+def kafka_admin(options: Mapping[str, Any]) -> AdminClient:
+    """An admin client with the options of ``Connections.kafka``; keep it, making one takes long."""
+    return AdminClient({**options, "socket.timeout.ms": 10000})
 
 
 def kafka(admin: AdminClient) -> Kafka:

@@ -157,7 +157,7 @@ class Comparison:
 def comparison(connections: Connections, *, timeout: float, report: Report) -> Iterator[Comparison]:
     """Open what a run needs; ``timeout`` is how long ClickHouse may take to catch up, in seconds."""
     client = connections.clickhouse_operator()
-    fence = Fence(str(connections.outputs["kafkaBootstrap"]), queues(client))
+    fence = Fence(connections.kafka, queues(client))
     try:
         yield Comparison(connections=connections, client=client, fence=fence, timeout=timeout, report=report)
     finally:

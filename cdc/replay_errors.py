@@ -97,12 +97,9 @@ def _report(done: Replayed) -> int:
 
 @contextmanager
 def _replay(connections: Connections, client: Client, timeout: float) -> Iterator[_Replay]:
-    bootstrap = str(connections.outputs["kafkaBootstrap"])
     readers = queues(client)
-    fence = Fence(bootstrap, readers)
-    producer = Producer(
-        {"bootstrap.servers": bootstrap, "enable.idempotence": True, "log_level": 0, "error_cb": lambda _: None}
-    )
+    fence = Fence(connections.kafka, readers)
+    producer = Producer({**connections.kafka, "enable.idempotence": True})
     try:
         by_topic = {queue.topic: queue for queue in readers.values()}
         yield _Replay(client=client, fence=fence, producer=producer, readers=by_topic, timeout=timeout)

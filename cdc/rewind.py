@@ -46,12 +46,11 @@ def rewind(
 ) -> None:
     """See ``run``; raises one of FAILURES. The Kafka tables are back in any case, even after a run that was killed."""
     client = connections.clickhouse_admin()
-    bootstrap = str(connections.outputs["kafkaBootstrap"])
     try:
         _attach_left_behind(client)
         there = queues(client)
         wanted = _wanted(there, tables)
-        admin = AdminClient({"bootstrap.servers": bootstrap, "log_level": 0, "error_cb": lambda _: None})
+        admin = AdminClient(connections.kafka)
         with _detached(client, wanted):
             for queue in wanted:
                 _wait_for_empty(admin, queue)
@@ -68,7 +67,7 @@ def lost(connections: Connections) -> list[str]:
     client = connections.clickhouse_operator()
     try:
         there = queues(client)
-        fence = Fence(str(connections.outputs["kafkaBootstrap"]), there)
+        fence = Fence(connections.kafka, there)
         try:
             captured = [str(table).rpartition(".")[2] for table in connections.outputs["tables"]]
             return [

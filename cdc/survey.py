@@ -63,7 +63,7 @@ class Surveyor:
             return probes.source(connection)
 
     def _kafka(self) -> probes.Kafka:
-        self._admin = self._admin or probes.kafka_admin(str(self._connections.outputs["kafkaBootstrap"]))
+        self._admin = self._admin or probes.kafka_admin(self._connections.kafka)
         return probes.kafka(self._admin)
 
     def _connector(self) -> Status | None:

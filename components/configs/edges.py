@@ -70,6 +70,7 @@ EDGES: Final[tuple[Edge, ...]] = (
     Edge(source="postgres-exporter", target="postgres", ports=(5432,), why="statistics"),
     Edge(source="monitoring", target="postgres-exporter", ports=(9187,), why="metrics"),
     Edge(source="reconcile", target="postgres", ports=(5432,), why="reads both sides"),
+    Edge(source="reconcile", target="kafka", ports=(9093,), why="waits until ClickHouse has read what it compares"),
     Edge(source="reconcile", target="clickhouse", ports=(8443, 9440), why="reads both sides, writes results"),
     Edge(source="backup", target="clickhouse", ports=(9440,), why="starts BACKUP"),
     Edge(source="operators", target="kafka", ports=(9090, 9091, 8443), why="Strimzi rolls and checks brokers"),

@@ -17,6 +17,8 @@ USERS: Final = (CONNECT_USER, CLICKHOUSE_USER, OPERATOR_USER)
 """Strimzi puts each one's password into a Secret of the same name."""
 CLICKHOUSE_GROUPS: Final = "clickhouse_"
 """How the consumer groups of sql/clickhouse begin."""
+OWN_GROUPS: Final = "cdc-"
+"""How Connect's group and those of `python -m cdc` begin."""
 
 
 def kafka_user(user: str, names: Names, namespace: str) -> Manifest:
@@ -48,9 +50,12 @@ def _clickhouse(names: Names) -> list[dict[str, Any]]:
 
 
 def _operator(names: Names) -> list[dict[str, Any]]:
-    """Looks, and reads no message."""
-    seen = [_acl("topic", topic.name, ("Describe", "DescribeConfigs")) for topic in names.topics()]
-    groups = [_acl("group", CLICKHOUSE_GROUPS, ("Describe",), prefix=True), _acl("group", CONNECT_GROUP, ("Describe",))]
+    """Watches and compares: reads messages (how old is the first unread one, which is the last), takes none away.
+
+    Its consumers join no group, but a client asks for its group's coordinator nevertheless.
+    """
+    seen = [_acl("topic", topic.name, ("Read", "Describe", "DescribeConfigs")) for topic in names.topics()]
+    groups = [_acl("group", prefix, ("Describe",), prefix=True) for prefix in (CLICKHOUSE_GROUPS, OWN_GROUPS)]
     return [*seen, *groups, {"resource": {"type": "cluster"}, "operations": ["Describe"]}]
 
 

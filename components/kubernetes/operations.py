@@ -10,6 +10,8 @@ import pulumi
 from components.configs.edges import PODS
 from components.configs.quantities import resources
 from components.endpoints import Watched
+from components.kubernetes.kafka import CA_SECRET
+from components.kubernetes.kafka_users import OPERATOR_USER
 from components.kubernetes.manifests import (
     RESTRICTED_CONTAINER,
     Manifest,
@@ -25,6 +27,7 @@ from components.settings import Settings
 UID: Final = 65534
 OUTPUTS: Final = "cdc-outputs"
 FOLDER: Final = "/run/secrets/cdc"
+KAFKA_FOLDER: Final = "/run/secrets/kafka"
 PORT: Final = 9117
 
 
@@ -63,6 +66,11 @@ def inside_outputs(settings: Settings, watched: Watched) -> pulumi.Output[str]:
             "clickhouseDatabase": ANALYTICS_DATABASE,
             "clickhouseOperatorPassword": watched.clickhouse.operator.password,
             "kafkaBootstrap": str(watched.kafka.inside),
+            "kafkaLogin": {
+                "user": OPERATOR_USER,
+                "passwordFile": f"{KAFKA_FOLDER}/password/password",
+                "caFile": f"{KAFKA_FOLDER}/ca/ca.crt",
+            },
             "connectUrl": f"http://{watched.connect.inside}",
             "connectorName": settings.connector,
             "topicPrefix": settings.topic_prefix,
@@ -145,8 +153,15 @@ def _program(name: str, arguments: list[str], settings: Settings, image: str) ->
 
 
 def _pod(container: Manifest, settings: Settings) -> Manifest:
-    volumes = [{"name": "outputs", "secret": {"secretName": OUTPUTS}}]
-    pod = hardened(container, volumes, {"outputs": FOLDER}, PRIORITY_CLASS)
+    secrets = {
+        "outputs": (OUTPUTS, FOLDER),
+        # Strimzi makes and renews these two: the pod sees the newest at its next start.
+        "kafka-password": (OPERATOR_USER, f"{KAFKA_FOLDER}/password"),
+        "kafka-ca": (CA_SECRET, f"{KAFKA_FOLDER}/ca"),
+    }
+    volumes = [{"name": volume, "secret": {"secretName": name}} for volume, (name, _) in secrets.items()]
+    mounts = {volume: folder for volume, (_, folder) in secrets.items()}
+    pod = hardened(container, volumes, mounts, PRIORITY_CLASS)
     if settings.kubernetes.image_pull_secret:
         pod["imagePullSecrets"] = [{"name": settings.kubernetes.image_pull_secret}]
     return pod

@@ -113,12 +113,30 @@ def test_kafka_users_may_do_their_duty_and_nothing_else(objects: list[Manifest])
     assert set(acls) == {"kafka-connect", "kafka-clickhouse", "kafka-operator"}
     operations = {name: {op for acl in each for op in acl["operations"]} for name, each in acls.items()}
     assert operations["kafka-clickhouse"] == {"Read", "Describe"}
-    assert operations["kafka-operator"] == {"Describe", "DescribeConfigs"}
+    assert operations["kafka-operator"] == {"Read", "Describe", "DescribeConfigs"}
+    groups = [a for a in acls["kafka-operator"] if a["resource"]["type"] == "group"]
+    assert {operation for acl in groups for operation in acl["operations"]} == {"Describe"}
     assert not operations["kafka-connect"] & {"All", "Create", "Delete", "Alter"}
     ids = [a["resource"]["name"] for a in acls["kafka-connect"] if a["resource"]["type"] == "transactionalId"]
     assert ids == ["connect-cluster-cdc-connect", "cdc-connect-inventory-connector-0"]
     patterns = {acl["resource"].get("patternType") for acl in acls["kafka-connect"]}
     assert patterns == {"literal"}
+
+
+def test_exporter_and_reconcile_log_in_to_kafka_as_the_operator(objects: list[Manifest]) -> None:
+    login = json.loads(of_kind(objects, "Secret")["cdc-outputs"]["stringData"]["outputs.json"])["kafkaLogin"]
+    pods = [of_kind(objects, "Deployment")["cdc-exporter"]["spec"]["template"]["spec"]]
+    pods.append(of_kind(objects, "CronJob")["cdc-reconcile"]["spec"]["jobTemplate"]["spec"]["template"]["spec"])
+    for pod in pods:
+        secrets = {each["name"]: each["secret"]["secretName"] for each in pod["volumes"] if "secret" in each}
+        (container,) = pod["containers"]
+        files = {mount["mountPath"]: secrets.get(mount["name"]) for mount in container["volumeMounts"]}
+        for key, name, file in (
+            ("passwordFile", login["user"], "password"),
+            ("caFile", "kafka-cluster-ca-cert", "ca.crt"),
+        ):
+            folder, _, there = login[key].rpartition("/")
+            assert (files[folder], there) == (name, file), container["name"]
 
 
 def test_connect_runs_two_workers_exactly_once_and_owns_no_connector(objects: list[Manifest]) -> None:

@@ -319,5 +319,5 @@ def test_lag_in_seconds_is_the_age_of_the_oldest_unread_message(monkeypatch: pyt
         probes.Position(group="g", topic="t", partition=number, offset=5, lag=lag, above_oldest=5)
         for number, lag in ((0, 10), (1, 3), (2, 4), (3, 1))
     ]
-    ages = LagReader("kafka:9092").ages(positions, now=110.0)
+    ages = LagReader({"bootstrap.servers": "kafka:9092"}).ages(positions, now=110.0)
     assert ages == {("g", "t"): 50.0}, json.dumps({str(key): value for key, value in ages.items()})

@@ -62,6 +62,8 @@ class KubernetesSettings(BaseModel):
     postgres_host: Host = Field("", description="Name under which this machine reaches PostgreSQL")
     clickhouse_host: Host = Field("", description="Name under which this machine reaches ClickHouse")
     connect_host: Host = Field("", description="Name under which this machine reaches Kafka Connect (HTTPS)")
+    grafana_host: Host = Field("", description="Name under which people reach Grafana (HTTPS); empty is no ingress")
+    grafana_tls_secret: str = Field("", description="Existing Secret with its certificate, in monitoringNamespace")
     endpoint_cidrs: list[str] = Field(["10.0.0.0/8"], min_length=1, description="Who may reach these three")
     service_annotations: dict[str, str] = Field({}, description="Annotations of the load balancers: internal, DNS name")
     ingress_class: str = Field("nginx", description="Ingress class in front of Kafka Connect")
@@ -118,6 +120,9 @@ class KubernetesSettings(BaseModel):
             "backup_endpoint": "name the object store, https://host",
         }
         found = [_finding(self, name, cure) for name, cure in needed.items() if not getattr(self, name)]
+        if self.grafana_host and not self.grafana_tls_secret:
+            cure = "grafanaHost is served over HTTPS only: name the Secret that holds its certificate"
+            found.append(_finding(self, "grafana_tls_secret", cure))
         if bool(self.connect_image) == bool(self.connect_build_image):
             cure = "set either connectImage or connectBuildImage, to which Strimzi pushes the image it builds"
             found.append(_finding(self, "connect_image", cure))

@@ -77,7 +77,7 @@ EDGES: Final[tuple[Edge, ...]] = (
     Edge(source="operators", target="connect", ports=(8083,), why="Strimzi checks workers"),
     Edge(source="operators", target="postgres", ports=(8000,), why="CloudNativePG asks the instance manager"),
     Edge(source="operators", target="clickhouse", ports=(8443,), why="Altinity's operator checks hosts"),
-    Edge(source="monitoring", target="postgres", ports=(9187,), why="metrics"),
+    Edge(source="monitoring", target="postgres", ports=(9187, 5432), why="metrics; Grafana's queries"),
     Edge(source="monitoring", target="kafka", ports=(9404,), why="metrics"),
     Edge(source="monitoring", target="connect", ports=(9404,), why="metrics"),
     Edge(source="monitoring", target="kafka-exporter", ports=(9404,), why="metrics"),

@@ -12,10 +12,10 @@ import yaml
 from components import versions
 from components.configs.alertmanager import alertmanager_config
 from components.configs.edges import PODS
-from components.configs.grafana import dashboard_files
 from components.configs.prometheus import rule_files
 from components.configs.quantities import resources
 from components.endpoints import Watched
+from components.kubernetes import grafana
 from components.kubernetes.manifests import Manifest, apart, named, register, secret
 from components.kubernetes.network import PRIORITY_CLASS, Namespaces
 from components.kubernetes.operations import hardened
@@ -52,18 +52,23 @@ class Monitoring(pulumi.ComponentResource):
         super().__init__("cdc:kubernetes:Monitoring", name, None, opts)
         settings = names.settings
         child = pulumi.ResourceOptions(parent=self, depends_on=opts.depends_on)
-        self.urls = {}
+        self.urls = grafana.urls(settings)
         after: list[pulumi.Resource] = []
         if settings.kubernetes.operators == "install":
             admin = random.RandomPassword("grafana-admin", length=32, special=False, opts=child).result
             routes = register(alertmanager_secret(settings, namespaces.monitoring), child)
             login: dict[str, pulumi.Input[str]] = {"admin-user": "admin", "admin-password": admin}
-            account = register(secret("grafana-admin", namespaces.monitoring, login), child)
-            before = child.merge(pulumi.ResourceOptions(depends_on=[routes, account]))
+            account = register(secret(grafana.ADMIN, namespaces.monitoring, login), child)
+            books = register(grafana.runbooks(namespaces.monitoring), child)
+            before = child.merge(pulumi.ResourceOptions(depends_on=[routes, account, books]))
             after = [release(chart(settings), namespaces.monitoring, settings, before)]
-            self.urls = {"grafanaUser": "admin", "grafanaPassword": admin}
+            self.urls |= {"grafanaUser": "admin", "grafanaPassword": admin}
         later = child.merge(pulumi.ResourceOptions(depends_on=after))
-        for manifest in [*rules(namespaces), *dashboards(namespaces), *monitors(settings, namespaces)]:
+        shown = [
+            *grafana.dashboards(namespaces.monitoring),
+            grafana.datasources(settings, namespaces.monitoring, watched),
+        ]
+        for manifest in [*rules(namespaces), *shown, *monitors(settings, namespaces)]:
             register(manifest, later)
         for manifest in postgres_exporter(settings, namespaces, watched):
             register(manifest, later)
@@ -104,11 +109,7 @@ def chart(settings: Settings) -> Chart:
                     "resources": resources("alertmanager", scale),
                 }
             },
-            "grafana": {
-                "admin": {"existingSecret": "grafana-admin"},
-                "resources": resources("grafana", scale),
-                "sidecar": {**agent, "dashboards": {"enabled": True, "label": "grafana_dashboard"}},
-            },
+            "grafana": grafana.values(settings),
             "prometheusOperator": {
                 "resources": resources("operator", scale),
                 "prometheusConfigReloader": agent,
@@ -137,16 +138,6 @@ def rules(namespaces: Namespaces) -> list[Manifest]:
         named("PrometheusRule", API, f"cdc-{name.removesuffix('.yml')}", namespaces.pipeline, labels=FOUND_BY)
         | {"spec": {"groups": yaml.safe_load(text)["groups"]}}
         for name, text in rule_files().items()
-    ]
-
-
-def dashboards(namespaces: Namespaces) -> list[Manifest]:
-    """One ConfigMap for each file of dashboards/, which Grafana's sidecar takes up."""
-    labels = {"grafana_dashboard": "1"}
-    return [
-        named("ConfigMap", "v1", f"dashboard-{name.removesuffix('.json')}", namespaces.monitoring, labels=labels)
-        | {"data": {name: text}}
-        for name, text in dashboard_files().items()
     ]
 
 

@@ -7,6 +7,7 @@ from collections.abc import Iterator
 from typing import Any
 
 import pytest
+import yaml
 
 from components.configs.edges import EDGES, PODS
 from tests.network import End, allowed
@@ -297,6 +298,35 @@ def test_monitoring_shows_every_rule_and_every_exporter(objects: list[Manifest])
     assert jobs >= {"kafka", "connect", "kafka-exporter", "clickhouse", "postgres", "cdc"}
     metrics = of_kind(objects, "ConfigMap")["kafka-metrics"]["data"]
     assert set(metrics) == {"kafka.yml", "connect.yml"}
+
+
+def test_grafana_asks_both_databases_over_verified_tls(objects: list[Manifest]) -> None:
+    made = of_kind(objects, "Secret")["cdc-datasources"]
+    assert made["metadata"]["labels"] == {"grafana_datasource": "1"}
+    sources = {each["uid"]: each for each in yaml.safe_load(made["stringData"]["cdc.yaml"])["datasources"]}
+    assert set(sources) == {"clickhouse", "postgres"}
+    for each in sources.values():
+        assert set(each["secureJsonData"]) == {"password", "tlsCACert"}
+    assert (sources["clickhouse"]["jsonData"]["port"], sources["clickhouse"]["jsonData"]["secure"]) == (8443, True)
+    assert sources["postgres"]["jsonData"]["sslmode"] == "verify-full"
+    assert (sources["clickhouse"]["jsonData"]["username"], sources["postgres"]["user"]) == (
+        "analytics_user",
+        "cdc_reader",
+    )
+
+
+def test_grafana_has_an_address_where_one_is_given() -> None:
+    config = prod_config()
+    config["kubernetes"] = {
+        **config["kubernetes"],
+        "grafanaHost": "grafana.example.com",
+        "grafanaTlsSecret": "grafana-tls",
+    }
+    made = deploy("prod", config)
+    assert made.outputs["grafanaUrl"] == "https://grafana.example.com"
+    assert "https://grafana.example.com/d/cdc-pipeline" in made.outputs["dashboards"].values()
+    (chart,) = [each for each in made.resources if each.name == "kube-prometheus-stack"]
+    assert chart.inputs["values"]["grafana"]["ingress"]["hosts"] == ["grafana.example.com"]
 
 
 def test_backups_run_by_the_clock_and_are_kept_as_the_settings_say(objects: list[Manifest]) -> None:

@@ -29,6 +29,10 @@ from tests.stacks import prod_config
         ({"connectImage": "registry.example.com/x:latest"}, "a tag other than latest, or a digest"),
         ({"operationsImage": "registry.example.com/x"}, "cdc:kubernetes.operationsImage"),
         ({"operationsImage": ""}, "push images/operations to your registry"),
+        (
+            {"grafanaHost": "grafana.example.com"},
+            "cdc:kubernetes.grafanaTlsSecret = '': grafanaHost is served over HTTPS",
+        ),
         ({"backupBucket": ""}, "cdc:kubernetes.backupBucket = ''"),
         ({"backupEndpoint": "http://plain.example.com"}, "cdc:kubernetes.backupEndpoint"),
         ({"digests": {"clickhouse": "sha256:abc"}}, "is not sha256:"),

@@ -160,7 +160,6 @@ class Pipeline(pulumi.ComponentResource):
                     "kafka_consumers": str(settings.kafka_consumers),
                     "flush_interval_ms": str(settings.flush_interval_ms),
                     "aggregate_seconds": str(settings.aggregate_seconds),
-                    # One node; on shards: cluster('<name>', analytics.orders).
                     **shard_parameters(ANALYTICS_DATABASE, endpoint.cluster),
                     "epoch": str(settings.epoch),
                     "history_ttl_days": str(settings.history_ttl_days),

@@ -54,9 +54,14 @@ SHARD_KEYS: Final = {
 def shard_parameters(database: str, cluster: str) -> dict[str, str]:
     """Parameters of the migrations that say how rows find their shard and queries all shards; no ``cluster``: one node.
 
-    Each shard's view of current rows is right by itself, because all versions of a key are on one shard.
+    A table's name between ``everywhere`` and ``everywhere_end`` means its rows on all shards. ``on_all_shards`` follows
+    the engine of a table whose rows every server of every shard has: it is small, and any server is asked for it.
     """
-    parameters = {"orders_everywhere": f"cluster('{cluster}', {database}.orders)" if cluster else f"{database}.orders"}
+    parameters = {
+        "everywhere": f"cluster('{cluster}', {database}." if cluster else f"{database}.",
+        "everywhere_end": ")" if cluster else "",
+        "on_all_shards": "('/clickhouse/tables/{uuid}', '{shard}-{replica}')" if cluster else "",
+    }
     for table, key in SHARD_KEYS.items():
         parameters |= {
             f"{table}_history": f"{table}_route" if cluster else f"{table}_final",

@@ -13,5 +13,5 @@ CREATE TABLE IF NOT EXISTS {{database}}.ingest_errors {{on_cluster}}
     kafka_time   Nullable(DateTime64(3, 'UTC')),
     seen_at      DateTime64(3, 'UTC') DEFAULT now64(3, 'UTC')
 )
-ENGINE = {{replicated}}ReplacingMergeTree
+ENGINE = {{replicated}}ReplacingMergeTree{{on_all_shards}}
 ORDER BY (topic, partition, offset, cityHash64(raw), reason);

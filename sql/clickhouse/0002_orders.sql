@@ -32,6 +32,7 @@ CREATE TABLE IF NOT EXISTS {{database}}.orders_final {{on_cluster}}
     before_status       LowCardinality(Nullable(String)),
     before_created_at   Nullable(DateTime64(6, 'UTC')) CODEC(ZSTD),
     before_updated_at   Nullable(DateTime64(6, 'UTC')) CODEC(ZSTD),
+    _extra              Map(String, String) CODEC(ZSTD) COMMENT 'what has no column here or did not fit it, as text',
 
     operation           LowCardinality(String) COMMENT 'Debezium op: c u d, r for a row read by a snapshot',
     operation_name      LowCardinality(String) DEFAULT transform(operation, ['c', 'u', 'd'], ['INSERT', 'UPDATE', 'DELETE'], 'READ'),
@@ -76,6 +77,7 @@ CREATE TABLE IF NOT EXISTS {{database}}.orders_current {{on_cluster}}
     status          LowCardinality(Nullable(String)),
     created_at      Nullable(DateTime64(6, 'UTC')) CODEC(DoubleDelta, ZSTD),
     updated_at      Nullable(DateTime64(6, 'UTC')) CODEC(DoubleDelta, ZSTD),
+    _extra          Map(String, String) CODEC(ZSTD) COMMENT 'what has no column here or did not fit it, as text',
 
     source_time     DateTime64(6, 'UTC') CODEC(DoubleDelta, ZSTD),
     lsn             UInt64 CODEC(DoubleDelta, ZSTD),
@@ -104,7 +106,8 @@ SETTINGS
     kafka_num_consumers = {{kafka_consumers}},
     kafka_thread_per_consumer = 1,
     kafka_flush_interval_ms = {{flush_interval_ms}},
-    kafka_poll_timeout_ms = {{flush_interval_ms}},
+    kafka_poll_timeout_ms = 50,
+    kafka_consumer_reschedule_ms = 50,
     kafka_max_block_size = 65536;
 
 -- Typed, not yet judged: values that could not be read are NULL and named in reason. A Null table, because two views on
@@ -134,6 +137,7 @@ CREATE TABLE {{database}}.orders_parsed {{on_cluster}}
     before_status       Nullable(String),
     before_created_at   Nullable(DateTime64(6, 'UTC')),
     before_updated_at   Nullable(DateTime64(6, 'UTC')),
+    _extra              Map(String, String),
     operation           LowCardinality(String),
     source_time         DateTime64(6, 'UTC'),
     lsn                 UInt64,
@@ -146,18 +150,25 @@ CREATE TABLE {{database}}.orders_parsed {{on_cluster}}
     kafka_time          Nullable(DateTime64(3, 'UTC')),
     kafka_key           String,
     raw                 String,
-    reason              String
+    _reason             String
 )
 ENGINE = Null;
 
 CREATE MATERIALIZED VIEW {{database}}.orders_final_mv {{on_cluster}} TO {{database}}.orders_final AS
-SELECT * EXCEPT (kafka_topic, kafka_key, raw, reason)
+SELECT * EXCEPT (kafka_topic, kafka_key, raw, _reason)
 FROM {{database}}.orders_parsed
-WHERE reason = '';
+WHERE _reason = '';
 
 CREATE MATERIALIZED VIEW {{database}}.orders_current_mv {{on_cluster}} TO {{database}}.orders_current AS
-SELECT * EXCEPT '^(before_|kafka_|operation|tx_id)'
+SELECT
+    id, order_number, order_date, order_time, purchaser, quantity, product_id, unit_price, total_amount, status,
+    created_at, updated_at, _extra, source_time, lsn, version, is_deleted, _synced_at
 FROM {{database}}.orders_final;
+
+CREATE MATERIALIZED VIEW {{database}}.orders_truncations_mv {{on_cluster}} TO {{database}}.truncations AS
+SELECT 'orders' AS source_table, version, source_time, lsn, tx_id
+FROM {{database}}.orders_parsed
+WHERE _reason = 'truncate';
 
 CREATE MATERIALIZED VIEW {{database}}.orders_errors_mv {{on_cluster}} TO {{database}}.ingest_errors AS
 SELECT
@@ -166,17 +177,23 @@ SELECT
     kafka_offset AS offset,
     kafka_key AS key,
     raw,
-    reason,
+    _reason AS reason,
     'orders' AS source_table,
     kafka_time
 FROM {{database}}.orders_parsed
-WHERE reason != '';
+WHERE _reason NOT IN ('', 'truncate');
 
--- What people query: the rows as they are now in PostgreSQL.
-CREATE OR REPLACE VIEW {{database}}.orders {{on_cluster}} AS
-SELECT * EXCEPT (version, is_deleted), order_month, order_hour
+-- This shard's rows as they are now in PostgreSQL. What was there before the last TRUNCATE is gone.
+CREATE OR REPLACE VIEW {{database}}.orders_here {{on_cluster}} AS
+SELECT
+    id, order_number, order_date, order_time, purchaser, quantity, product_id, unit_price, total_amount, status,
+    created_at, updated_at, _extra, source_time, lsn, _synced_at, order_month, order_hour
 FROM {{database}}.orders_current FINAL
-WHERE is_deleted = 0;
+WHERE is_deleted = 0 AND version > (SELECT max(version) FROM {{database}}.truncations WHERE source_table = 'orders');
+
+-- What people query: the rows of all shards. Versions of a key are on one shard, so each finds the newest by itself.
+CREATE OR REPLACE VIEW {{database}}.orders {{on_cluster}} AS
+SELECT * FROM {{everywhere}}orders_here{{everywhere_end}};
 
 -- The rows as they were: SELECT ... FROM orders_as_of(at = '2026-01-31 12:00:00'). Current rows take part, so that a row
 -- whose last change is older than the history is still there; what it was before that change is gone with the history.
@@ -187,90 +204,112 @@ FROM
     SELECT *
     FROM
     (
-        SELECT * EXCEPT '^(before_|kafka_|operation|tx_id)', order_month, order_hour FROM {{database}}.orders_final
+        SELECT
+    id, order_number, order_date, order_time, purchaser, quantity, product_id, unit_price, total_amount, status,
+    created_at, updated_at, _extra, source_time, lsn, version, is_deleted, _synced_at, order_month, order_hour
+        FROM {{everywhere}}orders_final{{everywhere_end}}
         UNION ALL
-        SELECT *, order_month, order_hour FROM {{database}}.orders_current
+        SELECT
+    id, order_number, order_date, order_time, purchaser, quantity, product_id, unit_price, total_amount, status,
+    created_at, updated_at, _extra, source_time, lsn, version, is_deleted, _synced_at, order_month, order_hour
+        FROM {{everywhere}}orders_current{{everywhere_end}}
     )
     WHERE source_time <= {at:DateTime64(6, 'UTC')}
     ORDER BY version DESC
     LIMIT 1 BY id
 )
-WHERE is_deleted = 0;
+WHERE is_deleted = 0 AND version > (SELECT max(version) FROM {{database}}.truncations
+    WHERE source_table = 'orders' AND source_time <= {at:DateTime64(6, 'UTC')});
 
 -- Starts the flow. Every value is read as text and then converted, because a direct read would turn a wrong type into 0.
 -- An MV must never throw: the stream would stand still at that message. So each conversion ends in NULL, and reason names it.
 CREATE MATERIALIZED VIEW {{database}}.orders_mv {{on_cluster}} TO {{database}}.orders_parsed AS
 WITH
-    'id Nullable(String), order_number Nullable(String), order_date Nullable(String), order_time Nullable(String), '
-        || 'purchaser Nullable(String), quantity Nullable(String), product_id Nullable(String), unit_price Nullable(String), '
-        || 'status Nullable(String), created_at Nullable(String), updated_at Nullable(String)' AS columns,
-    'lsn Nullable(UInt64), sequence Nullable(String), txId Nullable(UInt64), ts_us Nullable(Int64), ts_ms Nullable(Int64)' AS source_columns,
-    JSONExtract(raw, 'Tuple(op String, before Tuple(' || columns || '), after Tuple(' || columns || '), source Tuple('
-        || source_columns || '))') AS message,
+    'id Nullable(String), order_number Nullable(String), order_date Nullable(String), order_time Nullable(String), purchaser Nullable(String), quantity Nullable(String), product_id Nullable(String), unit_price Nullable(String), status Nullable(String), created_at Nullable(String), updated_at Nullable(String)' AS _columns,
+    'lsn Nullable(UInt64), sequence Nullable(String), txId Nullable(UInt64), ts_us Nullable(Int64), ts_ms Nullable(Int64)' AS _source_columns,
+    JSONExtract(raw, 'Tuple(op String, before Tuple(' || _columns || '), after Tuple(' || _columns || '), source Tuple('
+        || _source_columns || '))') AS _message,
 
     -- Debezium makes delete and create of an update that changes the message key. Where that is another column than the
     -- primary key, a changed primary key arrives as one update, and the row under its old key would stay for ever.
     -- A new key that can't be read splits nothing: the update is quarantined whole.
-    arrayJoin(if(message.op = 'u' AND toInt32OrNull(message.before.id) != toInt32OrNull(message.after.id), ['d', 'c'],
-        [message.op])) AS operation,
-    if(operation = 'd', message.before, message.after) AS new,
-    if(operation = 'c', JSONExtract('{}', 'Tuple(' || columns || ')'), message.before) AS old,
+    arrayJoin(if(_message.op = 'u' AND (toInt32OrNull(_message.before.id) != toInt32OrNull(_message.after.id)), ['d', 'c'],
+        [_message.op])) AS operation,
+    if(operation = 'd', _message.before, _message.after) AS _new,
+    if(operation = 'c', JSONExtract('{}', 'Tuple(' || _columns || ')'), _message.before) AS _old,
 
     -- Rows read by an incremental snapshot have no lsn; where the reader stood is the second of the sequence.
-    if(isNull(message.source.lsn), toUInt64OrNull(JSONExtractString(ifNull(message.source.sequence, ''), 2)), message.source.lsn) AS position,
+    if(isNull(_message.source.lsn), toUInt64OrNull(JSONExtractString(ifNull(_message.source.sequence, ''), 2)), _message.source.lsn) AS _position,
     -- The commit before this event's transaction: transactions arrive in the order of their commits, not of their LSNs.
-    ifNull(toUInt64OrNull(JSONExtractString(ifNull(message.source.sequence, ''), 1)), 0) AS commit,
+    ifNull(toUInt64OrNull(JSONExtractString(ifNull(_message.source.sequence, ''), 1)), 0) AS _commit,
+    ifNull(_message.source.ts_us, _message.source.ts_ms * 1000) AS _committed,
 
     -- An unchanged TOAST value that PostgreSQL did not send is no value.
-    (text) -> nullIf(text, '__debezium_unavailable_value') AS to_text,
-    -- Days and microseconds since 1970, inside what Date32 and DateTime64 hold on every version of the server.
-    (text) -> if(toInt32OrNull(text) BETWEEN -25567 AND 120529,
-        addDays(toDate32('1970-01-01'), toInt32OrNull(text)), NULL) AS to_date,
-    (micros) -> fromUnixTimestamp64Micro(if(micros BETWEEN -2208988800000000 AND 10413791999999999, micros, NULL), 'UTC') AS to_time,
+    (text) -> nullIf(text, '__debezium_unavailable_value') AS _to_text,
+    -- Days since 1970, inside what Date32 holds on every version of the server; the nearest day where it is beyond.
+    (text) -> addDays(toDate32('1970-01-01'), multiIf(toInt64OrNull(text) < -25567, -25567, toInt64OrNull(text) > 120529, 120529,
+        toInt64OrNull(text))) AS _to_date,
+    (text) -> ifNull(toInt64OrNull(text) < -25567 OR toInt64OrNull(text) > 120529, false) AS _beyond_date,
+    -- Microseconds since 1970, inside what DateTime64 holds on every version of the server; the nearest where it is beyond.
+    (micros) -> fromUnixTimestamp64Micro(multiIf(micros < -2208988800000000, -2208988800000000,
+        micros > 10413791999999999, 10413791999999999, micros), 'UTC') AS _to_time,
+    (micros) -> ifNull(micros < -2208988800000000 OR micros > 10413791999999999, false) AS _beyond_time,
     -- More digits than the column has are an error, not a rounding.
-    (text) -> if(toDecimal128OrNull(text, 10) = toDecimal128OrNull(text, 2) AND abs(toDecimal128OrNull(text, 2)) < 100000000,
-        toDecimal64OrNull(text, 2), NULL) AS to_price,
-    -- PostgreSQL does not send generated columns: quantity * unit_price is computed here.
-    (count, price) -> if(abs(toDecimal128(price, 2) * count) < 10000000000, CAST(toDecimal128(price, 2) * count, 'Nullable(Decimal(12, 2))'), NULL) AS to_total,
+    (text) -> if(toDecimal128OrNull(text, 12) = toDecimal128OrNull(text, 2) AND abs(toDecimal128OrNull(text, 2)) < toDecimal128('100000000', 2),
+        CAST(toDecimal128OrNull(text, 2), 'Nullable(Decimal(10, 2))'), NULL) AS _to_decimal_10_2,
+    (value, text) -> isNull(value) AND isNotNull(text) AS _unreadable,
+    (name, type, text) -> concat(name, ' is not ', type, ': ', ifNull(text, 'missing')) AS _explain,
 
-    (value, text) -> isNull(value) AND isNotNull(text) AS unreadable,
-    (name, type, text) -> concat(name, ' is not ', type, ': ', ifNull(text, 'missing')) AS explain
+    -- Columns that this table does not have yet, and values that are sound in PostgreSQL but do not fit the column.
+    ['id', 'order_number', 'order_date', 'order_time', 'purchaser', 'quantity', 'product_id', 'unit_price', 'status', 'created_at', 'updated_at'] AS _known,
+    if(operation = 'd', 'before', 'after') AS _image,
+    arrayMap(item -> item.1, arrayFilter(item -> item.2, [
+        ('order_date', _beyond_date(_new.order_date)),
+        ('order_time', _beyond_time(toInt64OrNull(_new.order_time))),
+        ('created_at', _beyond_time(toInt64OrNull(_new.created_at))),
+        ('updated_at', _beyond_time(toInt64OrNull(_new.updated_at)))])) AS _beyond,
+    (_beyond_date(_new.order_date) OR _beyond_time(toInt64OrNull(_new.order_time)) OR _beyond_time(toInt64OrNull(_new.created_at)) OR _beyond_time(toInt64OrNull(_new.updated_at))) OR JSONExtractKeys(raw, _image) != _known AS _is_odd
 SELECT
-    toInt32OrNull(new.id) AS id,
-    to_text(new.order_number) AS order_number,
-    to_date(new.order_date) AS order_date,
-    to_time(toInt64OrNull(new.order_time)) AS order_time,
-    toInt32OrNull(new.purchaser) AS purchaser,
-    toInt32OrNull(new.quantity) AS quantity,
-    toInt32OrNull(new.product_id) AS product_id,
-    to_price(new.unit_price) AS unit_price,
-    to_total(quantity, unit_price) AS total_amount,
-    to_text(new.status) AS status,
-    to_time(toInt64OrNull(new.created_at)) AS created_at,
-    to_time(toInt64OrNull(new.updated_at)) AS updated_at,
+    toInt32OrNull(_new.id) AS id,
+    _to_text(_new.order_number) AS order_number,
+    _to_date(_new.order_date) AS order_date,
+    _to_time(toInt64OrNull(_new.order_time)) AS order_time,
+    toInt32OrNull(_new.purchaser) AS purchaser,
+    toInt32OrNull(_new.quantity) AS quantity,
+    toInt32OrNull(_new.product_id) AS product_id,
+    _to_decimal_10_2(_new.unit_price) AS unit_price,
+    accurateCastOrNull((toDecimal256(toInt32OrNull(_new.quantity), 0) * toDecimal256(_to_decimal_10_2(_new.unit_price), 2)), 'Decimal(12, 2)') AS total_amount,
+    _to_text(_new.status) AS status,
+    _to_time(toInt64OrNull(_new.created_at)) AS created_at,
+    _to_time(toInt64OrNull(_new.updated_at)) AS updated_at,
 
-    to_text(old.order_number) AS before_order_number,
-    to_date(old.order_date) AS before_order_date,
-    to_time(toInt64OrNull(old.order_time)) AS before_order_time,
-    toInt32OrNull(old.purchaser) AS before_purchaser,
-    toInt32OrNull(old.quantity) AS before_quantity,
-    toInt32OrNull(old.product_id) AS before_product_id,
-    to_price(old.unit_price) AS before_unit_price,
-    to_total(before_quantity, before_unit_price) AS before_total_amount,
-    to_text(old.status) AS before_status,
-    to_time(toInt64OrNull(old.created_at)) AS before_created_at,
-    to_time(toInt64OrNull(old.updated_at)) AS before_updated_at,
+    _to_text(_old.order_number) AS before_order_number,
+    _to_date(_old.order_date) AS before_order_date,
+    _to_time(toInt64OrNull(_old.order_time)) AS before_order_time,
+    toInt32OrNull(_old.purchaser) AS before_purchaser,
+    toInt32OrNull(_old.quantity) AS before_quantity,
+    toInt32OrNull(_old.product_id) AS before_product_id,
+    _to_decimal_10_2(_old.unit_price) AS before_unit_price,
+    accurateCastOrNull((toDecimal256(toInt32OrNull(_old.quantity), 0) * toDecimal256(_to_decimal_10_2(_old.unit_price), 2)), 'Decimal(12, 2)') AS before_total_amount,
+    _to_text(_old.status) AS before_status,
+    _to_time(toInt64OrNull(_old.created_at)) AS before_created_at,
+    _to_time(toInt64OrNull(_old.updated_at)) AS before_updated_at,
 
+    if(_is_odd,
+        CAST(mapApply((name, text) -> (name, ifNull(text, 'null')),
+            mapFilter((name, text) -> has(_beyond, name) OR (isNotNull(text) AND NOT has(_known, name)),
+                JSONExtract(raw, _image, 'Map(String, Nullable(String))'))), 'Map(String, String)'),
+        CAST(map(), 'Map(String, String)')) AS _extra,
     operation,
-    ifNull(to_time(ifNull(message.source.ts_us, message.source.ts_ms * 1000)), toDateTime64(0, 6, 'UTC')) AS source_time,
-    ifNull(position, 0) AS lsn,
-    message.source.txId AS tx_id,
+    ifNull(_to_time(_committed), toDateTime64(0, 6, 'UTC')) AS source_time,
+    ifNull(_position, 0) AS lsn,
+    _message.source.txId AS tx_id,
     -- From the top: 15 bits epoch, 55 previous commit, 1 whether it is a change, 55 LSN, 2 operation. A snapshot's read
     -- loses against every transaction that was still open when it read, although that wrote at lower LSNs. On one LSN
     -- the create wins over the delete: a changed message key makes both.
-    bitShiftLeft(toUInt128({{epoch}}), 113) + bitShiftLeft(toUInt128(commit), 58)
+    bitShiftLeft(toUInt128({{epoch}}), 113) + bitShiftLeft(toUInt128(_commit), 58)
         + if(operation = 'r', toUInt128(0), bitShiftLeft(toUInt128(1), 57))
-        + toUInt128(lsn) * 4 + indexOf(['r', 'd', 'u', 'c'], operation) - 1 AS version,
+        + toUInt128(lsn) * 4 + greatest(indexOf(['r', 'd', 'u', 'c'], operation), 1) - 1 AS version,
     operation = 'd' AS is_deleted,
     _topic AS kafka_topic,
     _partition AS kafka_partition,
@@ -280,33 +319,33 @@ SELECT
     if(_error = '', raw, _raw_message) AS raw,
     multiIf(
         _error != '', 'not JSON: ' || _error,
-        operation = 't', 'truncate not applied',
         operation = 'm', 'logical decoding message, not a row',
-        operation NOT IN ('c', 'u', 'd', 'r'), 'no change event: op is ' || if(isValidJSON(raw), toJSONString(operation), 'missing, the text is not JSON'),
-        isNull(position), 'source.lsn is missing',
-        greatest(lsn, commit) >= bitShiftLeft(toUInt64(1), 55), 'source.lsn is beyond 2^55: ' || toString(greatest(lsn, commit)),
-        isNull(to_time(ifNull(message.source.ts_us, message.source.ts_ms * 1000))), 'source.ts_us is missing or out of range',
-        isNull(id), explain('id', 'Int32', new.id),
-        isNull(order_number), explain('order_number', 'text', new.order_number),
-        isNull(order_date), explain('order_date', 'days in Date32', new.order_date),
-        isNull(purchaser), explain('purchaser', 'Int32', new.purchaser),
-        isNull(quantity), explain('quantity', 'Int32', new.quantity),
-        isNull(product_id), explain('product_id', 'Int32', new.product_id),
-        isNull(unit_price), explain('unit_price', 'Decimal(10, 2)', new.unit_price),
-        isNull(total_amount), 'total_amount is out of range',
-        unreadable(order_time, new.order_time), explain('order_time', 'microseconds in DateTime64', new.order_time),
-        unreadable(status, new.status), explain('status', 'text', new.status),
-        unreadable(created_at, new.created_at), explain('created_at', 'microseconds in DateTime64', new.created_at),
-        unreadable(updated_at, new.updated_at), explain('updated_at', 'microseconds in DateTime64', new.updated_at),
-        unreadable(before_order_number, old.order_number), explain('before.order_number', 'text', old.order_number),
-        unreadable(before_order_date, old.order_date), explain('before.order_date', 'days in Date32', old.order_date),
-        unreadable(before_order_time, old.order_time), explain('before.order_time', 'microseconds in DateTime64', old.order_time),
-        unreadable(before_purchaser, old.purchaser), explain('before.purchaser', 'Int32', old.purchaser),
-        unreadable(before_quantity, old.quantity), explain('before.quantity', 'Int32', old.quantity),
-        unreadable(before_product_id, old.product_id), explain('before.product_id', 'Int32', old.product_id),
-        unreadable(before_unit_price, old.unit_price), explain('before.unit_price', 'Decimal(10, 2)', old.unit_price),
-        unreadable(before_status, old.status), explain('before.status', 'text', old.status),
-        unreadable(before_created_at, old.created_at), explain('before.created_at', 'microseconds in DateTime64', old.created_at),
-        unreadable(before_updated_at, old.updated_at), explain('before.updated_at', 'microseconds in DateTime64', old.updated_at),
-        '') AS reason
+        operation NOT IN ('c', 'u', 'd', 'r', 't'), 'no change event: op is ' || if(isValidJSON(raw), toJSONString(operation), 'missing, the text is not JSON'),
+        isNull(_position), 'source.lsn is missing',
+        greatest(lsn, _commit) >= bitShiftLeft(toUInt64(1), 55), 'source.lsn is beyond 2^55: ' || toString(greatest(lsn, _commit)),
+        isNull(_committed) OR _beyond_time(_committed), 'source.ts_us is missing or out of range',
+        operation = 't', 'truncate',
+        isNull(id), _explain('id', 'Int32', _new.id),
+        isNull(order_number), _explain('order_number', 'text', _new.order_number),
+        isNull(order_date), _explain('order_date', 'days since 1970', _new.order_date),
+        _unreadable(order_time, _new.order_time), _explain('order_time', 'microseconds since 1970', _new.order_time),
+        isNull(purchaser), _explain('purchaser', 'Int32', _new.purchaser),
+        isNull(quantity), _explain('quantity', 'Int32', _new.quantity),
+        isNull(product_id), _explain('product_id', 'Int32', _new.product_id),
+        isNull(unit_price), _explain('unit_price', 'Decimal(10, 2)', _new.unit_price),
+        isNull(total_amount) AND isNotNull(_new.quantity) AND isNotNull(_new.unit_price), 'total_amount is out of range',
+        _unreadable(status, _new.status), _explain('status', 'text', _new.status),
+        _unreadable(created_at, _new.created_at), _explain('created_at', 'microseconds since 1970', _new.created_at),
+        _unreadable(updated_at, _new.updated_at), _explain('updated_at', 'microseconds since 1970', _new.updated_at),
+        _unreadable(before_order_number, _old.order_number), _explain('before.order_number', 'text', _old.order_number),
+        _unreadable(before_order_date, _old.order_date), _explain('before.order_date', 'days since 1970', _old.order_date),
+        _unreadable(before_order_time, _old.order_time), _explain('before.order_time', 'microseconds since 1970', _old.order_time),
+        _unreadable(before_purchaser, _old.purchaser), _explain('before.purchaser', 'Int32', _old.purchaser),
+        _unreadable(before_quantity, _old.quantity), _explain('before.quantity', 'Int32', _old.quantity),
+        _unreadable(before_product_id, _old.product_id), _explain('before.product_id', 'Int32', _old.product_id),
+        _unreadable(before_unit_price, _old.unit_price) AND _old.unit_price != 'NAN', _explain('before.unit_price', 'Decimal(10, 2)', _old.unit_price),
+        _unreadable(before_status, _old.status), _explain('before.status', 'text', _old.status),
+        _unreadable(before_created_at, _old.created_at), _explain('before.created_at', 'microseconds since 1970', _old.created_at),
+        _unreadable(before_updated_at, _old.updated_at), _explain('before.updated_at', 'microseconds since 1970', _old.updated_at),
+        '') AS _reason
 FROM {{database}}.orders_queue;

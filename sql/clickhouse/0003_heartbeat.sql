@@ -10,7 +10,7 @@ CREATE TABLE IF NOT EXISTS {{database}}.heartbeat {{on_cluster}}
     visible_at     SimpleAggregateFunction(min, DateTime64(3, 'UTC')) CODEC(DoubleDelta, ZSTD) COMMENT 'when ClickHouse wrote it',
     lsn            SimpleAggregateFunction(max, UInt64) CODEC(DoubleDelta, ZSTD)
 )
-ENGINE = {{replicated}}AggregatingMergeTree
+ENGINE = {{replicated}}AggregatingMergeTree{{on_all_shards}}
 ORDER BY (id, beat)
 TTL toDateTime(committed_at) + INTERVAL 30 DAY;
 
@@ -28,7 +28,8 @@ SETTINGS
     kafka_num_consumers = 1,
     kafka_thread_per_consumer = 1,
     kafka_flush_interval_ms = {{flush_interval_ms}},
-    kafka_poll_timeout_ms = {{flush_interval_ms}};
+    kafka_poll_timeout_ms = 50,
+    kafka_consumer_reschedule_ms = 50;
 
 CREATE TABLE {{database}}.heartbeat_parsed {{on_cluster}}
 (

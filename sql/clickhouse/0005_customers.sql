@@ -88,7 +88,8 @@ SETTINGS
     kafka_num_consumers = {{kafka_consumers}},
     kafka_thread_per_consumer = 1,
     kafka_flush_interval_ms = {{flush_interval_ms}},
-    kafka_poll_timeout_ms = {{flush_interval_ms}},
+    kafka_poll_timeout_ms = 50,
+    kafka_consumer_reschedule_ms = 50,
     kafka_max_block_size = 65536;
 
 -- Typed, not yet judged: values that could not be read are NULL and named in reason. A Null table, because two views on
@@ -160,13 +161,17 @@ SELECT
 FROM {{database}}.customers_parsed
 WHERE _reason NOT IN ('', 'truncate');
 
--- What people query: the rows as they are now in PostgreSQL. What was there before the last TRUNCATE is gone.
-CREATE OR REPLACE VIEW {{database}}.customers {{on_cluster}} AS
+-- This shard's rows as they are now in PostgreSQL. What was there before the last TRUNCATE is gone.
+CREATE OR REPLACE VIEW {{database}}.customers_here {{on_cluster}} AS
 SELECT
     id, first_name, last_name, email, phone, city, country, registration_date, created_at, updated_at, _extra,
     source_time, lsn, _synced_at
 FROM {{database}}.customers_current FINAL
 WHERE is_deleted = 0 AND version > (SELECT max(version) FROM {{database}}.truncations WHERE source_table = 'customers');
+
+-- What people query: the rows of all shards. Versions of a key are on one shard, so each finds the newest by itself.
+CREATE OR REPLACE VIEW {{database}}.customers {{on_cluster}} AS
+SELECT * FROM {{everywhere}}customers_here{{everywhere_end}};
 
 -- The rows as they were: SELECT ... FROM customers_as_of(at = '2026-01-31 12:00:00'). Current rows take part, so that a row
 -- whose last change is older than the history is still there; what it was before that change is gone with the history.
@@ -180,12 +185,12 @@ FROM
         SELECT
     id, first_name, last_name, email, phone, city, country, registration_date, created_at, updated_at, _extra,
     source_time, lsn, version, is_deleted, _synced_at
-        FROM {{database}}.customers_final
+        FROM {{everywhere}}customers_final{{everywhere_end}}
         UNION ALL
         SELECT
     id, first_name, last_name, email, phone, city, country, registration_date, created_at, updated_at, _extra,
     source_time, lsn, version, is_deleted, _synced_at
-        FROM {{database}}.customers_current
+        FROM {{everywhere}}customers_current{{everywhere_end}}
     )
     WHERE source_time <= {at:DateTime64(6, 'UTC')}
     ORDER BY version DESC

@@ -14,7 +14,7 @@ CREATE TABLE IF NOT EXISTS {{database}}.schema_changes {{on_cluster}}
     lsn             UInt64 CODEC(DoubleDelta, ZSTD) COMMENT 'byte position in the WAL, comparable with a row''s lsn',
     _synced_at      DateTime64(3, 'UTC') DEFAULT now64(3, 'UTC') CODEC(DoubleDelta, ZSTD)
 )
-ENGINE = {{replicated}}ReplacingMergeTree
+ENGINE = {{replicated}}ReplacingMergeTree{{on_all_shards}}
 ORDER BY id;
 
 CREATE TABLE {{database}}.schema_changes_queue {{on_cluster}}
@@ -31,7 +31,8 @@ SETTINGS
     kafka_num_consumers = 1,
     kafka_thread_per_consumer = 1,
     kafka_flush_interval_ms = {{flush_interval_ms}},
-    kafka_poll_timeout_ms = {{flush_interval_ms}};
+    kafka_poll_timeout_ms = 50,
+    kafka_consumer_reschedule_ms = 50;
 
 CREATE TABLE {{database}}.schema_changes_parsed {{on_cluster}}
 (

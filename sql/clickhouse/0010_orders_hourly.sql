@@ -29,7 +29,8 @@ ENGINE = {{replicated}}ReplacingMergeTree(computed_at)
 ORDER BY (hour, status, bucket);
 
 -- Due are the buckets with changes since shortly before the last computation (an insert becomes visible a little after its
--- _synced_at), and the two that were computed longest ago: what was missed for whatever reason heals by itself.
+-- _synced_at), all of them after a TRUNCATE of orders (two by two they would take long to empty), and the two that were
+-- computed longest ago: what was missed for whatever reason heals by itself.
 -- `due` is a scalar, so that both sides of the join see the same buckets.
 CREATE MATERIALIZED VIEW {{database}}.orders_hourly_cells_mv {{on_cluster}}
 REFRESH EVERY {{aggregate_seconds}} SECOND APPEND TO {{database}}.orders_hourly_cells AS
@@ -41,6 +42,11 @@ WITH
             SELECT intDiv(id, 65536) AS bucket
             FROM {{database}}.orders_current
             WHERE _synced_at > (SELECT max(computed_at) FROM {{database}}.orders_hourly_cells) - INTERVAL 20 SECOND
+            UNION ALL
+            SELECT bucket
+            FROM {{database}}.orders_hourly_cells
+            WHERE (SELECT max(_synced_at) FROM {{database}}.truncations WHERE source_table = 'orders')
+                > (SELECT max(computed_at) FROM {{database}}.orders_hourly_cells) - INTERVAL 20 SECOND
             UNION ALL
             SELECT bucket FROM {{database}}.orders_hourly_cells GROUP BY bucket ORDER BY max(computed_at) LIMIT 2
         )
@@ -70,11 +76,20 @@ LEFT JOIN
         sum(toDecimal128(total_amount, 2)) AS total_amount,
         uniqExactState(purchaser) AS customers,
         uniqExactState(product_id) AS products
-    FROM {{database}}.orders
+    FROM {{database}}.orders_here
     WHERE intDiv(id, 65536) IN (SELECT arrayJoin(due))
     GROUP BY bucket, hour, status
 ) AS orders ON orders.bucket = buckets.bucket
 SETTINGS max_threads = 1, join_use_nulls = 0;
+
+-- The cells that count, of this shard: orders of a bucket are on all shards, and each computes its own part.
+CREATE OR REPLACE VIEW {{database}}.orders_hourly_newest {{on_cluster}} AS
+SELECT hour, status, bucket, record_count, total_quantity, total_amount, customers, products
+FROM {{database}}.orders_hourly_cells AS cells FINAL
+WHERE cells.record_count > 0
+    AND (cells.bucket, cells.computed_at) IN (
+        SELECT bucket, max(computed_at) FROM {{database}}.orders_hourly_cells GROUP BY bucket
+    );
 
 -- The aggregate that dashboards read.
 CREATE OR REPLACE VIEW {{database}}.orders_hourly_agg {{on_cluster}} AS
@@ -86,11 +101,7 @@ SELECT
     sum(cells.total_amount) AS total_amount,
     uniqExactMerge(cells.customers) AS unique_customers,
     uniqExactMerge(cells.products) AS unique_products
-FROM {{database}}.orders_hourly_cells AS cells FINAL
-WHERE cells.record_count > 0
-    AND (cells.bucket, cells.computed_at) IN (
-        SELECT bucket, max(computed_at) FROM {{database}}.orders_hourly_cells GROUP BY bucket
-    )
+FROM {{everywhere}}orders_hourly_newest{{everywhere_end}} AS cells
 GROUP BY hour, status;
 
 -- The number of orders and their worth by status, without reading an order.
@@ -101,11 +112,7 @@ SELECT
     sum(cells.total_quantity) AS total_quantity,
     sum(cells.total_amount) AS total_amount,
     max(cells.hour) AS last_hour
-FROM {{database}}.orders_hourly_cells AS cells FINAL
-WHERE cells.record_count > 0
-    AND (cells.bucket, cells.computed_at) IN (
-        SELECT bucket, max(computed_at) FROM {{database}}.orders_hourly_cells GROUP BY bucket
-    )
+FROM {{everywhere}}orders_hourly_newest{{everywhere_end}} AS cells
 GROUP BY status;
 
 -- Revenue by the hour of the order. Cancelled orders bring none.
@@ -117,11 +124,7 @@ SELECT
     sumIf(cells.record_count, cells.status != 'CANCELLED') AS orders,
     sumIf(cells.record_count, cells.status = 'CANCELLED') AS cancelled_orders,
     sumIf(cells.total_quantity, cells.status != 'CANCELLED') AS items_sold
-FROM {{database}}.orders_hourly_cells AS cells FINAL
-WHERE cells.record_count > 0
-    AND (cells.bucket, cells.computed_at) IN (
-        SELECT bucket, max(computed_at) FROM {{database}}.orders_hourly_cells GROUP BY bucket
-    )
+FROM {{everywhere}}orders_hourly_newest{{everywhere_end}} AS cells
 GROUP BY hour;
 
 -- Customer behaviour by day; orders that were cancelled don't count.
@@ -134,9 +137,6 @@ SELECT
     sum(cells.total_amount) AS revenue,
     round(toFloat64(sum(cells.total_amount)) / sum(cells.record_count), 2) AS avg_transaction_value,
     uniqExactMerge(cells.products) AS unique_products_sold
-FROM {{database}}.orders_hourly_cells AS cells FINAL
-WHERE cells.record_count > 0 AND cells.status != 'CANCELLED'
-    AND (cells.bucket, cells.computed_at) IN (
-        SELECT bucket, max(computed_at) FROM {{database}}.orders_hourly_cells GROUP BY bucket
-    )
+FROM {{everywhere}}orders_hourly_newest{{everywhere_end}} AS cells
+WHERE cells.status != 'CANCELLED'
 GROUP BY day;

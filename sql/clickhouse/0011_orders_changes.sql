@@ -21,7 +21,7 @@ SELECT
         changes.operation = 'd', -changes.total_amount,
         changes.operation = 'u', changes.total_amount - ifNull(changes.before_total_amount, changes.total_amount),
         changes.operation = 'c', changes.total_amount, 0), 2)) AS revenue_change
-FROM {{database}}.orders_final AS changes FINAL
+FROM {{everywhere}}orders_final{{everywhere_end}} AS changes FINAL
 GROUP BY hour, operation
 SETTINGS do_not_merge_across_partitions_select_final = 1;
 
@@ -42,6 +42,6 @@ SELECT
     max(_synced_at) AS last_event_time,
     uniqExact(toStartOfHour(_synced_at)) AS active_hours,
     round(count() / active_hours, 2) AS avg_throughput_per_hour
-FROM {{database}}.orders_final AS changes FINAL
+FROM {{everywhere}}orders_final{{everywhere_end}} AS changes FINAL
 GROUP BY report_date
 SETTINGS do_not_merge_across_partitions_select_final = 1;

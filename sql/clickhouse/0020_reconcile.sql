@@ -16,6 +16,6 @@ CREATE TABLE IF NOT EXISTS {{database}}.reconcile_results {{on_cluster}}
     seconds      Float64,
     error        String CODEC(ZSTD)
 )
-ENGINE = {{replicated}}MergeTree
+ENGINE = {{replicated}}MergeTree{{on_all_shards}}
 ORDER BY (source_table, finished_at)
 TTL toDateTime(finished_at) + INTERVAL 365 DAY;

@@ -48,12 +48,16 @@ SELECT
 FROM {{database}}.${table}_parsed
 WHERE _reason NOT IN ('', 'truncate');
 
--- What people query: the rows as they are now in PostgreSQL. What was there before the last TRUNCATE is gone.
-CREATE OR REPLACE VIEW {{database}}.${table} {{on_cluster}} AS
+-- This shard's rows as they are now in PostgreSQL. What was there before the last TRUNCATE is gone.
+CREATE OR REPLACE VIEW {{database}}.${table}_here {{on_cluster}} AS
 SELECT
 ${shown}
 FROM {{database}}.${table}_current FINAL
 WHERE is_deleted = 0 AND version > (SELECT max(version) FROM {{database}}.truncations WHERE source_table = '${table}');
+
+-- What people query: the rows of all shards. Versions of a key are on one shard, so each finds the newest by itself.
+CREATE OR REPLACE VIEW {{database}}.${table} {{on_cluster}} AS
+SELECT * FROM {{everywhere}}${table}_here{{everywhere_end}};
 
 -- The rows as they were: SELECT ... FROM ${table}_as_of(at = '2026-01-31 12:00:00'). Current rows take part, so that a row
 -- whose last change is older than the history is still there; what it was before that change is gone with the history.
@@ -66,11 +70,11 @@ FROM
     (
         SELECT
 ${stored_and_made}
-        FROM {{database}}.${table}_final
+        FROM {{everywhere}}${table}_final{{everywhere_end}}
         UNION ALL
         SELECT
 ${stored_and_made}
-        FROM {{database}}.${table}_current
+        FROM {{everywhere}}${table}_current{{everywhere_end}}
     )
     WHERE source_time <= {at:DateTime64(6, 'UTC')}
     ORDER BY version DESC

@@ -63,6 +63,7 @@ def stack() -> Iterator[Stack]:
 def _remove_left_behind(stack: Stack) -> None:
     """Remove what a test run that was cut off made, be it in another checkout: its label says whose it is."""
     stack.make("down")
+    stack.printed.clear()
     label = f"label={STACK_LABEL}={stack.name}"
     for listing, removal in (
         (("ps", "--all", "--quiet"), ("rm", "--force", "--volumes")),

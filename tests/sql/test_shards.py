@@ -1,0 +1,68 @@
+"""Two shards as two databases of one server: every view shows the rows of both, whichever is asked."""
+
+from __future__ import annotations
+
+import uuid
+from collections.abc import Iterator
+from dataclasses import replace
+
+import pytest
+
+from cdc.clickhouse import ClickHouse
+from tests.sql.events import DAYS, MICROS, Feed, change, install, order
+from tests.sql.test_aggregates import AGGREGATE, recomputed, spread
+
+pytestmark = pytest.mark.sql
+
+
+@pytest.fixture
+def shards(connection: ClickHouse) -> Iterator[tuple[Feed, Feed]]:
+    """Both with the parameters of a cluster, but that a shard is a database: `cluster()` becomes `merge()`."""
+    name = f"test_{uuid.uuid4().hex[:8]}"
+    both = {"everywhere": f"merge(REGEXP('^{name}_[12]$'), '^", "everywhere_end": "$')"}
+    databases = [f"{name}_{number}" for number in (1, 2)]
+    try:
+        # The views of the first are made again when the tables of the second are there, too.
+        yield install(connection, databases[0], **both), install(connection, databases[1], **both)
+    finally:
+        for database in databases:
+            connection.run(f"DROP DATABASE IF EXISTS {database} SYNC")
+
+
+def test_rows_history_and_aggregates_are_those_of_both_shards(shards: tuple[Feed, Feed]) -> None:
+    rows = [spread(order(id=number, quantity=number)) for number in range(1, 21)]
+    for lsn, row in enumerate(rows, start=100):
+        shards[row["id"] // 40_000 % 2].send(change("c", lsn=lsn, after=row))
+    gone, shard = rows.pop(), shards[0]
+    shard.send(change("d", lsn=200, before=gone))
+    for each in shards:
+        each.connection.run(f"SYSTEM REFRESH VIEW {each.database}.orders_hourly_cells_mv")
+        each.connection.run(f"SYSTEM WAIT VIEW {each.database}.orders_hourly_cells_mv")
+    for each in shards:
+        assert each.rows("id FROM @orders ORDER BY id") == [(row["id"],) for row in rows]
+        assert each.rows("count() FROM @orders_distributed") == [(19,)]
+        assert each.rows(AGGREGATE) == recomputed(rows)
+        assert each.rows("sum(record_count) FROM @orders_by_status") == [(19,)]
+        assert each.rows("sum(record_count) FROM @orders_hourly_changes") == [(21,)]
+        at = f"fromUnixTimestamp64Micro({MICROS + 150 * 1_000_000}, 'UTC')"
+        assert each.rows(f"count() FROM @orders_as_of(at = {at})") == [(20,)]
+
+
+def test_orders_find_customers_of_another_shard(shards: tuple[Feed, Feed]) -> None:
+    first, second = shards
+    first.send(change("c", lsn=100, after=order(id=1, purchaser=7)))
+    customer = {
+        "registration_date": DAYS,
+        "id": 7,
+        "first_name": "Ada",
+        "last_name": "Byron",
+        "email": "ada@example.com",
+        "country": "UK",
+        "created_at": MICROS,
+        "updated_at": MICROS,
+    }
+    message = change("c", lsn=101, after=customer)
+    second.send(replace(message, topic="postgres-server.inventory.customers"), table="customers")
+    assert second.reasons() == []
+    for each in shards:
+        assert each.rows("order_id, customer_name FROM @unified_analytics") == [(1, "Ada Byron")]

@@ -9,6 +9,7 @@ import time
 from collections import deque
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
+from functools import partial
 from typing import Any, Generic, TypeVar
 
 from clickhouse_driver import Client
@@ -187,7 +188,10 @@ def pollers_of(connections: Connections) -> Pollers:
         postgres=poller("postgres", Kept(connections.postgres_operator, source, Connection.close)),
         kafka=poller("kafka", kafka_probe(connections.kafka)),
         connect=poller("connect", connect_probe(connections)),
-        clickhouse=poller("clickhouse", Kept(clickhouse, probes.delivery, Client.disconnect)),
+        clickhouse=poller(
+            "clickhouse",
+            Kept(clickhouse, partial(probes.delivery, tables=connections.outputs["tables"]), Client.disconnect),
+        ),
         business=Poller(
             "orders",
             Kept(clickhouse, metrics_business.business, Client.disconnect),

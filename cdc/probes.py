@@ -6,7 +6,7 @@ check and terminal view stand on these.
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Collection, Mapping
 from dataclasses import dataclass
 from typing import Any
 
@@ -293,12 +293,15 @@ _DISK = "SELECT sum(free_space), sum(total_space) FROM system.disks"
 _RECONCILED = """
     SELECT source_table, argMax(differences, finished_at),
            dateDiff('millisecond', max(finished_at), now64(3)) / 1000, argMax(error, finished_at)
-      FROM reconcile_results GROUP BY source_table ORDER BY source_table
+      FROM reconcile_results WHERE has(%(tables)s, source_table) GROUP BY source_table ORDER BY source_table
 """
 
 
-def delivery(client: Client) -> Delivery:
-    """ClickHouse's side. Raises clickhouse_driver.errors.Error."""
+def delivery(client: Client, tables: Collection[str]) -> Delivery:
+    """ClickHouse's side; ``tables`` are the captured ones: what was compared before is no concern any more.
+
+    Raises clickhouse_driver.errors.Error.
+    """
     parts = client.execute(_PARTS)
     free, total = client.execute(_DISK)[0]
     return Delivery(
@@ -308,7 +311,7 @@ def delivery(client: Client) -> Delivery:
         rows={table: rows for table, _, rows in parts},
         disk_free_bytes=free,
         disk_total_bytes=total,
-        reconciled=_reconciled(client),
+        reconciled=_reconciled(client, tables),
         schema_changes=_schema_changes(client),
         backup_age_seconds=client.execute(_BACKUP)[0][0],
     )
@@ -328,12 +331,12 @@ def _beat(client: Client) -> Beat | None:
     )
 
 
-def _reconciled(client: Client) -> tuple[Reconciled, ...]:
+def _reconciled(client: Client, tables: Collection[str]) -> tuple[Reconciled, ...]:
     if not client.execute("EXISTS TABLE reconcile_results")[0][0]:
         return ()
     return tuple(
         Reconciled(source_table=table, differences=differences, age_seconds=age, error=error)
-        for table, differences, age, error in client.execute(_RECONCILED)
+        for table, differences, age, error in client.execute(_RECONCILED, {"tables": list(tables)})
     )
 
 

@@ -76,7 +76,7 @@ class Surveyor:
     def _delivery(self) -> probes.Delivery:
         client = self._connections.clickhouse_operator()
         try:
-            return probes.delivery(client)
+            return probes.delivery(client, self._connections.outputs["tables"])
         finally:
             client.disconnect()
 

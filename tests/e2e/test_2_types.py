@@ -66,7 +66,7 @@ def test_rows_from_before_arrive_by_themselves_and_once(joined: Live) -> None:
     old = "SELECT count(), sum(whole) FROM kinds WHERE id < 0"
     eventually(lambda: joined.analytics(old) == [(OLD_ROWS, OLD_ROWS * (OLD_ROWS + 1) // 2)], 60, "the rows of before")
     joined.stack.make("up")
-    signals = "SELECT count(*) FROM cdc.signal WHERE data LIKE '%kinds%'"
+    signals = "SELECT count(*) FROM cdc.signal WHERE type = 'execute-snapshot' AND data LIKE '%kinds%'"
     assert joined.source(signals) == [(1,)]
 
 

@@ -63,9 +63,11 @@ def frame(looks: list[Look], place: Place) -> Group:
 
 def _hops(looks: list[Look]) -> Table:
     survey = looks[-1].survey
-    table = Table(box=None, pad_edge=False, header_style="bold")
-    for column in ("hop", "rate", "behind", "state"):
-        table.add_column(column, overflow="ellipsis", no_wrap=True)
+    table = Table(box=None, pad_edge=False, header_style="bold", expand=True)
+    for column in ("hop", "rate", "behind"):
+        table.add_column(column, no_wrap=True)
+    # Long states are cut; figures never.
+    table.add_column("state", overflow="ellipsis", no_wrap=True, ratio=1)
     table.add_row("PostgreSQL", *_source(looks))
     table.add_row("Kafka Connect", *_connect(looks))
     table.add_row("Kafka", *_kafka(looks))

@@ -8,7 +8,7 @@ from dataclasses import dataclass, field
 
 from cdc.connections import Connections
 
-POLL_SECONDS = 0.01
+POLL_SECONDS = 0.025
 
 
 @dataclass(frozen=True, kw_only=True)

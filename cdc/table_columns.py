@@ -6,6 +6,7 @@ from collections.abc import Mapping, Sequence
 
 from cdc.table_model import SourceTable
 from cdc.table_sql import (
+    ALWAYS,
     Column,
     before_codec,
     column_comment,
@@ -36,7 +37,7 @@ def added_columns(
         "table": table.name,
         "final_added": _added([line for c in new for line in _both_images(c, defaults)]),
         "current_added": _added([_definition(c, defaults) for c in new]),
-        "conversions": conversions("\n".join(read.values())).rstrip(","),
+        "conversions": conversions("\n".join(read.values()), ALWAYS).rstrip(","),
         "back_filled": ",\n".join(
             f"    if({_was_kept(c)}, {_required(c, read[c.name])}, {quoted(c.name)}) AS {quoted(c.name)}" for c in new
         ),

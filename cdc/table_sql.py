@@ -23,6 +23,8 @@ STORED = ("_extra", "source_time", "lsn", "version", "is_deleted", "_synced_at")
 HIDDEN = ("version", "is_deleted")
 """The pipeline's columns of T_current, and those of them that the view does not show."""
 _FUNCTION = re.compile(r"\b_(?:to|beyond)_\w+")
+ALWAYS = ("_to_time", "_beyond_time")
+"""Functions that every flow needs, for the commit time."""
 _PLAIN = re.compile(r"[a-zA-Z_][a-zA-Z0-9_]*")
 
 
@@ -158,12 +160,12 @@ def _values(
     others = [column for column in found if not column.is_key]
     key = ", ".join(quoted(column.name) for name in table.key for column in found if column.source.name == name)
     body = {
-        "new_values": "\n".join(f"    {_read(c, found, '_new')} AS {quoted(c.name)}," for c in found),
-        "old_values": "\n".join(f"    {_read(c, found, '_old')} AS {quoted('before_' + c.name)}," for c in others),
+        "new_values": "\n".join(f"        {_read(c, found, '_new')} AS {quoted(c.name)}," for c in found),
+        "old_values": "\n".join(f"        {_read(c, found, '_old')} AS {quoted('before_' + c.name)}," for c in others),
         "key_differs": " OR ".join(
             f"{_read(c, found, '_message.before')} != {_read(c, found, '_message.after')}" for c in found if c.is_key
         ),
-        "beyond": _beyond(found),
+        "beyond": _beyond(found).replace("\n", "\n    "),
         "is_beyond": " OR ".join(flag for _, flag in _flags(found)) or "false",
         "checks": "\n".join([*_new_checks(found), *_old_checks(others)]),
     }
@@ -186,7 +188,9 @@ def _values(
         "shown": _wrapped([*names, *(name for name in STORED if name not in HIDDEN), *map(quoted, materialized)]),
         "json_columns": _inside_literal(", ".join(f"{quoted(c.name)} Nullable(String)" for c in known)),
         "json_names": ", ".join(literal(column.name) for column in known),
-        "conversions": conversions("\n".join(body.values())),
+        "conversions": textwrap.indent(conversions("\n".join(body.values()), ALWAYS), "    "),
+        "check_conversions": "".join(f"{line}\n" for line in conversions(body["checks"]).splitlines()),
+        "key_conversions": "".join(f"        {line}\n" for line in conversions(body["key_differs"]).splitlines()),
     }
 
 
@@ -282,10 +286,10 @@ def column_comment(column: Column) -> str:
     return f" COMMENT {literal(text)}" if text else ""
 
 
-def conversions(text: str) -> str:
+def conversions(text: str, always: Iterable[str] = ()) -> str:
     """The functions that the text uses, and those that they use, in the order of the library."""
     library = _library()
-    wanted, new = {"_to_time", "_beyond_time"}, set(_FUNCTION.findall(text))
+    wanted, new = set(always), set(_FUNCTION.findall(text))
     while new:
         wanted |= new
         new = {name for known in new for name in _FUNCTION.findall(_block(known, library))} - wanted

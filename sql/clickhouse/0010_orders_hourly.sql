@@ -41,12 +41,12 @@ WITH
         (
             SELECT intDiv(id, 65536) AS bucket
             FROM {{database}}.orders_current
-            WHERE _synced_at > (SELECT max(computed_at) FROM {{database}}.orders_hourly_cells) - INTERVAL 20 SECOND
+            WHERE _synced_at > (SELECT max(computed_at) FROM {{database}}.orders_hourly_cells) - INTERVAL 10 SECOND
             UNION ALL
             SELECT bucket
             FROM {{database}}.orders_hourly_cells
             WHERE (SELECT max(_synced_at) FROM {{database}}.truncations WHERE source_table = 'orders')
-                > (SELECT max(computed_at) FROM {{database}}.orders_hourly_cells) - INTERVAL 20 SECOND
+                > (SELECT max(computed_at) FROM {{database}}.orders_hourly_cells) - INTERVAL 10 SECOND
             UNION ALL
             SELECT bucket FROM {{database}}.orders_hourly_cells GROUP BY bucket ORDER BY max(computed_at) LIMIT 2
         )

@@ -54,13 +54,15 @@ class Throughput:
         return self.rows / self.seconds
 
 
-def inserts(connections: Connections, rows: int, show: Show, *, patience: float = 300) -> Throughput:
-    """Insert ``rows`` orders in transactions of ten thousand, as fast as PostgreSQL takes them."""
+def inserts(
+    connections: Connections, rows: int, show: Show, *, batch: int = BATCH, patience: float = 300
+) -> Throughput:
+    """Insert ``rows`` orders in transactions of ``batch`` rows, as fast as PostgreSQL takes them."""
     with connections.postgres_application() as source:
         first, started, done = _highest(source), time.monotonic(), 0
         while done < rows:
-            source.execute(INSERT, [min(BATCH, rows - done)])
-            done += min(BATCH, rows - done)
+            source.execute(INSERT, [min(batch, rows - done)])
+            done += min(batch, rows - done)
         committed = time.monotonic() - started
         show(f"{rows:,} rows committed in {committed:.1f} s")
         expected = _count_above(source, first)

@@ -30,7 +30,8 @@ def render(results: Results, connections: Connections, loads: tuple[float, float
     versions = ", ".join(
         f"{part} {image['version']} ({image['source']})" for part, image in connections.outputs["images"].items()
     )
-    inserted, mixed, snapshot = results.inserted, results.mixed, results.snapshot
+    inserted, one, mixed, snapshot = results.inserted, results.one_transaction, results.mixed, results.snapshot
+    compared = results.compared
     lines = [
         f"Measured {datetime.now(UTC):%Y-%m-%d %H:%M} UTC in {results.seconds / 60:.0f} min at scale {results.scale:g} "
         f"on {os.cpu_count()} cores ({_processor()}), {_memory_gib():.0f} GiB, "
@@ -41,9 +42,13 @@ def render(results: Results, connections: Connections, loads: tuple[float, float
         "| throughput, end to end | rows | committed within | all visible after | rows/s |",
         "|---|---|---|---|---|",
         _row("inserts, 10,000 a transaction", inserted.rows, inserted.source_seconds, inserted.seconds, inserted.rate),
+        _row("inserts, one transaction", one.rows, one.source_seconds, one.seconds, one.rate),
         _row("60/30/10 inserts, updates, deletes", mixed.rows, mixed.source_seconds, mixed.seconds, mixed.rate),
         f"| initial snapshot, PostgreSQL to Kafka | {snapshot.rows:,} | | {snapshot.seconds:.1f} s "
         f"| {snapshot.rate:,.0f} |",
+        "",
+        f"`reconcile` of {compared.rows:,} orders right after these loads: {compared.seconds:.1f} s, "
+        f"{compared.differences} keys differ.",
         "",
         "| commit to visible at | rows | p50 | p90 | p99 | max | lost |",
         "|---|---|---|---|---|---|---|",

@@ -14,7 +14,7 @@ from typing import Final
 
 from clickhouse_driver import Client
 
-from cdc import latency
+from cdc import latency, reconcile_run
 from cdc.bench import load
 from cdc.bench.load import FIRST_KEY, Show, Throughput
 from cdc.connections import Connections
@@ -44,12 +44,23 @@ REPEATS: Final = 3
 
 
 @dataclass(frozen=True, kw_only=True)
+class Compared:
+    """What `reconcile` compared of ``orders``, and how long that took once all had arrived."""
+
+    rows: int
+    seconds: float
+    differences: int
+
+
+@dataclass(frozen=True, kw_only=True)
 class Results:
     """Everything that was measured; ``memory`` is each container's highest in MiB."""
 
     scale: float
     inserted: Throughput
+    one_transaction: Throughput
     mixed: Throughput
+    compared: Compared
     snapshot: Throughput
     latencies: dict[int, Latency]
     orders: int
@@ -76,16 +87,24 @@ def run(connections: Connections, *, scale: float, show: Show) -> Results:
             show(f"p50 {latencies[rate].p50:.3f} s, p99 {latencies[rate].p99:.3f} s, lost {latencies[rate].lost}")
         show(f"inserting {size(INSERTED):,} rows")
         inserted = load.inserts(connections, size(INSERTED), show)
-        show(f"{inserted.rate:,.0f} rows/s; {size(MIXED):,} changes, 60/30/10")
+        show(f"{inserted.rate:,.0f} rows/s; {size(INSERTED):,} rows in one transaction")
+        one = load.inserts(connections, size(INSERTED), show, batch=size(INSERTED), patience=600)
+        show(f"{one.rate:,.0f} rows/s; {size(MIXED):,} changes, 60/30/10")
         mixed = load.mixed(connections, size(MIXED), show)
-        show(f"{mixed.rate:,.0f} changes/s; snapshot of {size(SNAPSHOT):,} rows")
+        show(f"{mixed.rate:,.0f} changes/s; reconcile")
+        compared = _compare(connections)
+        show(
+            f"{compared.rows:,} rows in {compared.seconds:.1f} s, {compared.differences} differ; snapshot of {size(SNAPSHOT):,} rows"
+        )
         snapshot = load.snapshot(connections, size(SNAPSHOT), show)
         show(f"{snapshot.rate:,.0f} rows/s; {size(ORDERS):,} orders for the queries")
         queries = _queries(connections, size(ORDERS), show)
     return Results(
         scale=scale,
         inserted=inserted,
+        one_transaction=one,
         mixed=mixed,
+        compared=compared,
         snapshot=snapshot,
         latencies=latencies,
         orders=size(ORDERS),
@@ -93,6 +112,16 @@ def run(connections: Connections, *, scale: float, show: Show) -> Results:
         memory=memory.highest,
         seconds=time.monotonic() - started,
     )
+
+
+def _compare(connections: Connections) -> Compared:
+    """Raises BenchError when source and target could not be compared."""
+    started = time.monotonic()
+    (result,) = reconcile_run.once(connections, reconcile_run.Options(tables=("inventory.orders",), quiet=True))
+    if result.error:
+        raise load.BenchError(f"reconcile could not compare: {result.error}")
+    differences = len(result.differences) + len(result.cut_off)
+    return Compared(rows=result.rows_source, seconds=time.monotonic() - started, differences=differences)
 
 
 def _queries(connections: Connections, orders: int, show: Show) -> dict[str, float]:

@@ -8,7 +8,7 @@ import pytest
 
 from cdc.bench.load import BenchError, Throughput
 from cdc.bench.report import BEGIN, END, render, write
-from cdc.bench.run import Results, _mebibytes
+from cdc.bench.run import Compared, Results, _mebibytes
 from cdc.connections import Connections
 from cdc.latency import Latency
 
@@ -20,7 +20,9 @@ def results() -> Results:
     return Results(
         scale=0.5,
         inserted=Throughput(rows=1000, source_seconds=1.0, seconds=4.0),
+        one_transaction=Throughput(rows=1000, source_seconds=3.0, seconds=8.0),
         mixed=Throughput(rows=100, source_seconds=1.0, seconds=2.0),
+        compared=Compared(rows=1234, seconds=5.5, differences=0),
         snapshot=Throughput(rows=5000, source_seconds=0, seconds=2.0),
         latencies={100: latency},
         orders=77,
@@ -56,6 +58,8 @@ def test_every_figure_is_on_the_page() -> None:
         "load average 0.1 before, 2.5 after",
         "kafka 4.3.1 (built)",
         "| 1,000 | 1.0 s | 4.0 s | 250 |",
+        "| inserts, one transaction | 1,000 | 3.0 s | 8.0 s | 125 |",
+        "reconcile` of 1,234 orders right after these loads: 5.5 s, 0 keys differ",
         "| 100 | 1.0 s | 2.0 s | 50 |",
         "| 5,000 | | 2.0 s | 2,500 |",
         "| 100 rows/s wanted, 99 reached | 10 | 0.400 s | 0.500 s | 0.600 s | 0.700 s | 1 |",

@@ -93,9 +93,8 @@ def run(connections: Connections, *, scale: float, show: Show) -> Results:
         mixed = load.mixed(connections, size(MIXED), show)
         show(f"{mixed.rate:,.0f} changes/s; reconcile")
         compared = _compare(connections)
-        show(
-            f"{compared.rows:,} rows in {compared.seconds:.1f} s, {compared.differences} differ; snapshot of {size(SNAPSHOT):,} rows"
-        )
+        show(f"{compared.rows:,} rows in {compared.seconds:.1f} s, {compared.differences} differ")
+        show(f"snapshot of {size(SNAPSHOT):,} rows")
         snapshot = load.snapshot(connections, size(SNAPSHOT), show)
         show(f"{snapshot.rate:,.0f} rows/s; {size(ORDERS):,} orders for the queries")
         queries = _queries(connections, size(ORDERS), show)

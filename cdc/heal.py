@@ -10,12 +10,13 @@ from __future__ import annotations
 import json
 import uuid
 from collections.abc import Sequence
+from dataclasses import replace
 
 from psycopg import sql
 
 from cdc.canonical import Shape, ticked
 from cdc.compared_tables import SourceTable, TargetTable
-from cdc.connect import ConnectClient
+from cdc.connect import ConnectClient, ConnectError
 from cdc.fence import FenceError
 from cdc.postgres import Connection, table_identifier
 from cdc.ranges import Key
@@ -26,6 +27,9 @@ KEYS_A_SIGNAL = 500
 """The stream stands still while a snapshot reads, so each reads little."""
 PATIENCE = 60.0
 """Seconds without any row healed after which the rest is given up."""
+STUCK = 20.0
+"""Seconds without a heartbeat after a snapshot until the connector's task is taken for ended."""
+RESTARTS = 15
 _MARKER = {
     "operation": "'d'",
     "is_deleted": "toUInt8(1)",
@@ -44,7 +48,7 @@ def heal(running: Comparison, shape: Shape, differences: Sequence[Difference]) -
         again = [each.key for each in left if each.kind != "surplus"]
         _read_again(running, shape, again)
         try:
-            remaining = _after(running, shape, left)
+            remaining = _after(replace(running, timeout=min(running.timeout, STUCK)), shape, left)
         except FenceError:
             _restart_connector(running)
             remaining = _after(running, shape, left)
@@ -61,9 +65,20 @@ def _restart_connector(running: Comparison) -> None:
     change of such a table ends its task. PostgreSQL describes the tables anew to a task that starts."""
     running.report("restarting the connector, so that PostgreSQL describes the tables to it anew")
     outputs = running.connections.outputs
-    client = ConnectClient(running.connections.connect_url, Deadline(running.timeout), ca=str(outputs.get("ca") or ""))
-    client.restart(str(outputs["connectorName"]))
-    client.wait_running(str(outputs["connectorName"]))
+    name, ca = str(outputs["connectorName"]), str(outputs.get("ca") or "")
+    for attempt in range(1, RESTARTS + 1):
+        client = ConnectClient(running.connections.connect_url, Deadline(running.timeout), ca=ca)
+        client.restart(name)
+        try:
+            client.wait_running(name)
+        except ConnectError:
+            # Ended by a change right behind the snapshot, before the place behind the signal was stored: the next task
+            # reads the signal and snapshots once more. It is past it as soon as one batch is stored in between.
+            if attempt == RESTARTS:
+                raise
+            running.report(f"the connector's task ended again, restart {attempt + 1} of {RESTARTS}")
+        else:
+            return
 
 
 def _after(running: Comparison, shape: Shape, sent: Sequence[Difference]) -> list[Difference]:

@@ -75,6 +75,11 @@ class Result:
         return sum(difference.kind == kind for difference in self.differences)
 
     @property
+    def differing(self) -> int:
+        """How many keys differ; a range that was not looked into counts as one."""
+        return len(self.differences) + len(self.cut_off)
+
+    @property
     def equal(self) -> bool:
         """Whether both sides hold the same."""
         return not (self.differences or self.cut_off or self.error)

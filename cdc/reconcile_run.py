@@ -113,7 +113,7 @@ def record(running: Comparison, results: Sequence[Result]) -> None:
             result.fence,
             result.rows_source,
             result.rows_target,
-            len(result.differences) + len(result.cut_off),
+            result.differing,
             result.count("missing"),
             result.count("surplus"),
             result.count("different"),

@@ -198,7 +198,7 @@ def _await(
 
 def _await_topic(connections: Connections, topic: str, rows: int, started: float, patience: float, show: Show) -> float:
     """Seconds until ``topic`` holds ``rows`` messages; the few markers of transactions count as rows."""
-    group = {"group.id": SNAPSHOT_PREFIX, "bootstrap.servers": str(connections.outputs["kafkaBootstrap"])}
+    group = {**connections.kafka, "group.id": SNAPSHOT_PREFIX}
     consumer, deadline, shown = Consumer(group), Deadline(patience), time.monotonic()
     try:
         while True:

@@ -119,8 +119,8 @@ def _compare(connections: Connections) -> Compared:
     (result,) = reconcile_run.once(connections, reconcile_run.Options(tables=("inventory.orders",), quiet=True))
     if result.error:
         raise load.BenchError(f"reconcile could not compare: {result.error}")
-    differences = len(result.differences) + len(result.cut_off)
-    return Compared(rows=result.rows_source, seconds=time.monotonic() - started, differences=differences)
+    seconds = time.monotonic() - started
+    return Compared(rows=result.rows_source, seconds=seconds, differences=result.differing)
 
 
 def _queries(connections: Connections, orders: int, show: Show) -> dict[str, float]:

@@ -202,7 +202,7 @@ WITH
     (value, text) -> isNull(value) AND isNotNull(text) AS _unreadable,
     (name, type, text) -> concat(name, ' is not ', type, ': ', ifNull(text, 'missing')) AS _explain
 SELECT
-    * EXCEPT (_new, _old, _position, _commit, _committed, _is_beyond_time, _error),
+    * EXCEPT (_new, _old, _position, _commit, _is_beyond_time, _error),
     multiIf(
         _error != '', 'not JSON: ' || _error,
         operation = 'm', 'logical decoding message, not a row',
@@ -255,7 +255,7 @@ FROM
             ('updated_at', _beyond_time(toInt64OrNull(_new.updated_at)))])) AS _beyond,
         (_beyond_instant(_new.shipped_at) OR _beyond_instant(_new.delivered_at) OR _beyond_time(toInt64OrNull(_new.created_at)) OR _beyond_time(toInt64OrNull(_new.updated_at))) OR JSONExtractKeys(raw, _image) != _known AS _is_odd
     SELECT
-        _new, _old, _position, _commit, _committed, _error,
+        _new, _old, _position, _commit, _error,
         toInt32OrNull(_new.id) AS id,
         toInt32OrNull(_new.order_id) AS order_id,
         _to_text(_new.carrier) AS carrier,

@@ -91,7 +91,7 @@ WITH
 ${check_conversions}    (value, text) -> isNull(value) AND isNotNull(text) AS _unreadable,
     (name, type, text) -> concat(name, ' is not ', type, ': ', ifNull(text, 'missing')) AS _explain
 SELECT
-    * EXCEPT (_new, _old, _position, _commit, _committed, _is_beyond_time, _error),
+    * EXCEPT (_new, _old, _position, _commit, _is_beyond_time, _error),
     multiIf(
         _error != '', 'not JSON: ' || _error,
         operation = 'm', 'logical decoding message, not a row',
@@ -113,7 +113,7 @@ ${conversions}
         ${beyond} AS _beyond,
         (${is_beyond}) OR JSONExtractKeys(raw, _image) != _known AS _is_odd
     SELECT
-        _new, _old, _position, _commit, _committed, _error,
+        _new, _old, _position, _commit, _error,
 ${new_values}
 
 ${old_values}

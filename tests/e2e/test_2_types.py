@@ -55,7 +55,7 @@ def joined(live: Live, tmp_path_factory: pytest.TempPathFactory) -> Iterator[Liv
     for statement in kinds.UNDO:
         live.source(statement)
     # A group that nobody reads in is what the health check warns of.
-    kafka = AdminClient({"bootstrap.servers": str(live.connections.outputs["kafkaBootstrap"])})
+    kafka = AdminClient(live.connections.kafka)
     (deleted,) = kafka.delete_consumer_groups(["clickhouse_kinds_group"], request_timeout=30).values()
     deleted.result()
     for topic in kafka.delete_topics([f"postgres-server.{kinds.TABLE}"], request_timeout=30).values():

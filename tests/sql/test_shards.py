@@ -22,7 +22,6 @@ def shards(connection: ClickHouse) -> Iterator[tuple[Feed, Feed]]:
     both = {"everywhere": f"merge(REGEXP('^{name}_[12]$'), '^", "everywhere_end": "$')"}
     databases = [f"{name}_{number}" for number in (1, 2)]
     try:
-        # The views of the first are made again when the tables of the second are there, too.
         yield install(connection, databases[0], **both), install(connection, databases[1], **both)
     finally:
         for database in databases:

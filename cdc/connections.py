@@ -14,7 +14,9 @@ from urllib.parse import urlsplit
 import psycopg
 from clickhouse_driver import Client
 
+from cdc.connect import ConnectClient, NoConnectorError, Status
 from cdc.trust import verified_clickhouse, verified_postgres
+from cdc.waiting import Deadline
 
 Postgres = psycopg.Connection[tuple[Any, ...]]
 
@@ -97,6 +99,14 @@ class Connections:
             send_receive_timeout=timeout,
             **verified_clickhouse(self._ca),
         )
+
+    def connector(self, *, seconds: float) -> Status | None:
+        """States of the connector and its tasks; None when Connect answers that there is no such connector."""
+        try:
+            client = ConnectClient(self.connect_url, Deadline(seconds), ca=self._ca)
+            return client.status(str(self._output("connectorName")))
+        except NoConnectorError:
+            return None
 
     @property
     def kafka(self) -> dict[str, Any]:

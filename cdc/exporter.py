@@ -18,13 +18,12 @@ from prometheus_client.core import CollectorRegistry, Metric
 from prometheus_client.registry import Collector
 
 from cdc import metrics, metrics_business, metrics_kafka, probes
-from cdc.connect import ConnectClient, NoConnectorError, Status
+from cdc.connect import Status
 from cdc.connections import Connections
 from cdc.metrics_business import Business
 from cdc.metrics_kafka import GroupTopic, LagReader
 from cdc.polling import Poller
 from cdc.postgres import Connection
-from cdc.waiting import Deadline
 
 EVERY_SECONDS = 5.0
 BUSINESS_EVERY_SECONDS = 30.0
@@ -187,7 +186,7 @@ def pollers_of(connections: Connections) -> Pollers:
     return Pollers(
         postgres=poller("postgres", Kept(connections.postgres_operator, source, Connection.close)),
         kafka=poller("kafka", kafka_probe(connections.kafka)),
-        connect=poller("connect", connect_probe(connections)),
+        connect=poller("connect", partial(connections.connector, seconds=CALL_SECONDS)),
         clickhouse=poller(
             "clickhouse",
             Kept(clickhouse, partial(probes.delivery, tables=connections.outputs["tables"]), Client.disconnect),
@@ -209,19 +208,6 @@ def kafka_probe(options: Mapping[str, Any]) -> Callable[[], KafkaSeen]:
     def probe() -> KafkaSeen:
         cluster = probes.kafka(admin)
         return KafkaSeen(cluster=cluster, ages=reader.ages(cluster.positions))
-
-    return probe
-
-
-def connect_probe(connections: Connections) -> Callable[[], Status | None]:
-    """Asks for the connector's states; None when Connect answers that there is no such connector."""
-    name = str(connections.outputs["connectorName"])
-
-    def probe() -> Status | None:
-        try:
-            return ConnectClient(connections.connect_url, Deadline(CALL_SECONDS)).status(name)
-        except NoConnectorError:
-            return None
 
     return probe
 

@@ -10,14 +10,12 @@ from __future__ import annotations
 import json
 import uuid
 from collections.abc import Sequence
-from dataclasses import replace
 
+from clickhouse_driver import Client
 from psycopg import sql
 
 from cdc.canonical import Shape, ticked
 from cdc.compared_tables import SourceTable, TargetTable
-from cdc.connect import ConnectClient, ConnectError
-from cdc.fence import FenceError
 from cdc.postgres import Connection, table_identifier
 from cdc.ranges import Key
 from cdc.reconcile import Comparison, Difference
@@ -27,9 +25,6 @@ KEYS_A_SIGNAL = 500
 """The stream stands still while a snapshot reads, so each reads little."""
 PATIENCE = 60.0
 """Seconds without any row healed after which the rest is given up."""
-STUCK = 20.0
-"""Seconds without a heartbeat after a snapshot until the connector's task is taken for ended."""
-RESTARTS = 15
 _MARKER = {
     "operation": "'d'",
     "is_deleted": "toUInt8(1)",
@@ -44,41 +39,15 @@ def heal(running: Comparison, shape: Shape, differences: Sequence[Difference]) -
     left = list(differences)
     patience = Deadline(PATIENCE)
     while left and not patience.expired:
-        _delete_ghosts(running, shape, [each.key for each in left if each.kind == "surplus"])
-        again = [each.key for each in left if each.kind != "surplus"]
-        _read_again(running, shape, again)
-        try:
-            remaining = _after(replace(running, timeout=min(running.timeout, STUCK)), shape, left)
-        except FenceError:
-            _restart_connector(running)
-            remaining = _after(running, shape, left)
-        if again:
-            _restart_connector(running)
+        if ghosts := [each.key for each in left if each.kind == "surplus"]:
+            running.report(f"{shape.table}: marking {len(ghosts)} keys as deleted that the source does not have")
+            delete_ghosts(running.client, shape, ghosts)
+        _read_again(running, shape, [each.key for each in left if each.kind != "surplus"])
+        remaining = _after(running, shape, left)
         if len(remaining) < len(left):
             patience = Deadline(PATIENCE)
         left = remaining
     return tuple(left)
-
-
-def _restart_connector(running: Comparison) -> None:
-    """After a blocking snapshot Debezium 3.7.0 takes generated columns for columns that the log carries, and the next
-    change of such a table ends its task. PostgreSQL describes the tables anew to a task that starts."""
-    running.report("restarting the connector, so that PostgreSQL describes the tables to it anew")
-    outputs = running.connections.outputs
-    name, ca = str(outputs["connectorName"]), str(outputs.get("ca") or "")
-    for attempt in range(1, RESTARTS + 1):
-        client = ConnectClient(running.connections.connect_url, Deadline(running.timeout), ca=ca)
-        client.restart(name)
-        try:
-            client.wait_running(name)
-        except ConnectError:
-            # Ended by a change right behind the snapshot, before the place behind the signal was stored: the next task
-            # reads the signal and snapshots once more. It is past it as soon as one batch is stored in between.
-            if attempt == RESTARTS:
-                raise
-            running.report(f"the connector's task ended again, restart {attempt + 1} of {RESTARTS}")
-        else:
-            return
 
 
 def _after(running: Comparison, shape: Shape, sent: Sequence[Difference]) -> list[Difference]:
@@ -121,26 +90,27 @@ def _select(connection: Connection, shape: Shape, keys: Sequence[Key]) -> str:
     return f"SELECT * FROM {table_identifier(shape.table).as_string(connection)} WHERE {condition}"
 
 
-def _delete_ghosts(running: Comparison, shape: Shape, keys: Sequence[Key]) -> None:
-    """Insert a deletion of each key where events come in, so that the history and all that hangs on it have it, too."""
-    if not keys:
-        return
-    running.report(f"{shape.table}: marking {len(keys)} keys as deleted that the source does not have")
-    parsed, current = f"{shape.view}_parsed", f"{shape.view}_current"
+def delete_ghosts(client: Client, shape: Shape, keys: Sequence[Key]) -> None:
+    """Insert a deletion of each key where events come in, so that the history and all that hangs on it have it, too.
+
+    The row may be on any shard; from where events come in the deletion finds the way to it.
+    """
+    parsed, versions = f"{shape.view}_parsed", f"{shape.view}_versions"
     query = "SELECT table, name FROM system.columns WHERE database = currentDatabase() AND table IN %(tables)s"
-    found = running.client.execute(query, {"tables": (parsed, current)})
-    there = {name for table, name in found if table == current}
+    found = client.execute(query, {"tables": (parsed, versions)})
+    there = {name for table, name in found if table == versions}
     values = {}
     for table, name in found:
         old = name.removeprefix("before_")
         if table == parsed and (name in _MARKER or old in there):
             values[name] = _MARKER.get(name, ticked(old))
     columns = ", ".join(ticked(name) for name in values)
-    target = TargetTable(running.client, shape)
+    target, key = TargetTable(client, shape), ", ".join(ticked(column.target_name) for column in shape.key)
     for start in range(0, len(keys), KEYS_A_SIGNAL):
         condition = target.condition(keys[start : start + KEYS_A_SIGNAL])
         # In a subquery: a value of a column in the list must not stand for the column in the condition.
-        running.client.execute(
+        client.execute(
             f"INSERT INTO {ticked(parsed)} ({columns}) SELECT {', '.join(values.values())} FROM"
-            f" (SELECT * FROM {ticked(current)} FINAL WHERE is_deleted = 0 AND {condition})"
+            f" (SELECT * FROM {ticked(versions)} WHERE {condition} ORDER BY version DESC LIMIT 1 BY {key})"
+            " WHERE is_deleted = 0"
         )

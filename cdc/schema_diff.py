@@ -203,7 +203,6 @@ def write(connection: Connection, client: Client, table: str, added: Sequence[st
     """Write ``NNNN_<table>_<columns>.sql``, which adds columns, and return where it is."""
     source, target = read_table(connection, table), read_target(client, table.partition(".")[2])
     paths = sorted(folder.glob("[0-9][0-9][0-9][0-9]_*.sql"))
-    routed = any(f"{{{{{source.name}_history}}}}" in path.read_text("utf-8") for path in paths)
     without = [*left_out(table, folder), *_uncarried(source)]
     text = added_columns(
         source,
@@ -211,7 +210,6 @@ def write(connection: Connection, client: Client, table: str, added: Sequence[st
         defaults={str(name): str(value) for name, value in rows(connection, DEFAULTS_QUERY, table)},
         without=without,
         materialized=target.materialized if target else (),
-        routed=routed,
     )
     number = max((int(path.name[:4]) for path in paths), default=0) + 1
     path = folder / f"{number:04}_{source.name}_{'_'.join(added)}.sql"

@@ -13,9 +13,8 @@ from confluent_kafka import KafkaException
 from confluent_kafka.admin import AdminClient
 
 from cdc import probes
-from cdc.connect import ConnectClient, ConnectError, ConnectUnreachableError, NoConnectorError, Status
+from cdc.connect import ConnectError, ConnectUnreachableError, Status
 from cdc.connections import Connections
-from cdc.waiting import Deadline
 
 CONNECT_PATIENCE = 4.0
 """Seconds for Kafka Connect to answer; a worker that starts is asked again until then."""
@@ -67,11 +66,7 @@ class Surveyor:
         return probes.kafka(self._admin)
 
     def _connector(self) -> Status | None:
-        client = ConnectClient(self._connections.connect_url, Deadline(CONNECT_PATIENCE))
-        try:
-            return client.status(str(self._connections.outputs["connectorName"]))
-        except NoConnectorError:
-            return None
+        return self._connections.connector(seconds=CONNECT_PATIENCE)
 
     def _delivery(self) -> probes.Delivery:
         client = self._connections.clickhouse_operator()

@@ -26,11 +26,9 @@ def added_columns(
     defaults: Mapping[str, str],
     without: Sequence[str] = (),
     materialized: Sequence[str] = (),
-    routed: bool = False,
 ) -> str:
     """The whole file. ``added`` are columns of PostgreSQL; ``defaults`` are the values, as PostgreSQL writes them, that
-    rows of before have there. ``materialized`` are columns that only ClickHouse has; the history of a ``routed``
-    table may lie on another shard, where the parameter ``<table>_history`` leads."""
+    rows of before have there. ``materialized`` are columns that only ClickHouse has."""
     new = [column for column in columns(table, without) if column.source.name in added]
     read = {c.name: c.rule.convert.replace("{}", _kept(c)) for c in new}
     values = {
@@ -52,13 +50,8 @@ def added_columns(
         for c in new
         if c.source.nullable and c.source.name in defaults
     ]
-    text = flow(table, without=without, materialized=materialized)
-    if routed:
-        text = text.replace(
-            f"{table.name}_final_mv {{{{on_cluster}}}} TO {{{{database}}}}.{table.name}_final AS",
-            f"{table.name}_final_mv {{{{on_cluster}}}} TO {{{{database}}}}.{{{{{table.name}_history}}}} AS",
-        )
-    return "\n".join(head) + "\n\n" + fill("table_columns", values) + "\n" + text
+    restated = flow(table, without=without, materialized=materialized)
+    return "\n".join(head) + "\n\n" + fill("table_columns", values) + "\n" + restated
 
 
 def _added(lines: Sequence[str]) -> str:

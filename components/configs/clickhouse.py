@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import hashlib
-from typing import Final
 
 from components.configs.render import render
 from components.configs.resources import MIB, Memory
@@ -41,32 +40,30 @@ def users_config(memory: Memory, *, admin_password: str, operator_password: str,
     )
 
 
-SHARD_KEYS: Final = {
-    "orders": "id",
-    "customers": "id",
-    "products": "id",
-    "inventory": "product_id",
-    "shipments": "id",
-}
-"""What sends a change to its shard: the primary key, so that all versions of a row meet (sql/clickhouse/0015)."""
-
-
 def shard_parameters(database: str, cluster: str) -> dict[str, str]:
     """Parameters of the migrations that say how rows find their shard and queries all shards; no ``cluster``: one node.
 
     A table's name between ``everywhere`` and ``everywhere_end`` means its rows on all shards. ``on_all_shards`` follows
     the engine of a table whose rows every server of every shard has: it is small, and any server is asked for it.
+    T_``history`` is where changes of T go; the engine of T_route is ``route``, T_final, ``route_by``, the primary key
+    (so that all versions of a row meet), ``route_end``.
     """
-    parameters = {
-        "everywhere": f"cluster('{cluster}', {database}." if cluster else f"{database}.",
-        "everywhere_end": ")" if cluster else "",
-        "on_all_shards": "('/clickhouse/tables/{uuid}', '{shard}-{replica}')" if cluster else "",
-    }
-    for table, key in SHARD_KEYS.items():
-        parameters |= {
-            f"{table}_history": f"{table}_route" if cluster else f"{table}_final",
-            f"{table}_route_engine": f"Distributed('{cluster}', '{database}', '{table}_final', cityHash64({key}))"
-            if cluster
-            else "Null",
+    if not cluster:
+        return {
+            "everywhere": f"{database}.",
+            "everywhere_end": "",
+            "on_all_shards": "",
+            "history": "final",
+            "route": "Null COMMENT 'with several shards: to ",
+            "route_by": " by ",
+            "route_end": "'",
         }
-    return parameters
+    return {
+        "everywhere": f"cluster('{cluster}', {database}.",
+        "everywhere_end": ")",
+        "on_all_shards": "('/clickhouse/tables/{uuid}', '{shard}-{replica}')",
+        "history": "route",
+        "route": f"Distributed('{cluster}', '{database}', '",
+        "route_by": "', cityHash64(",
+        "route_end": "))",
+    }

@@ -154,7 +154,13 @@ CREATE TABLE {{database}}.orders_parsed {{on_cluster}}
 )
 ENGINE = Null;
 
-CREATE MATERIALIZED VIEW {{database}}.orders_final_mv {{on_cluster}} TO {{database}}.orders_final AS
+-- Versions of a row replace each other on one shard only, and a consumer stores what it reads where it runs: with several
+-- shards each change goes to the shard of its key, whichever server read it. On one node the history is written directly.
+-- The history carries all else along: what is fed by T_final is on the row's shard, too.
+CREATE TABLE {{database}}.orders_route {{on_cluster}} AS {{database}}.orders_final
+ENGINE = {{route}}orders_final{{route_by}}id{{route_end}};
+
+CREATE MATERIALIZED VIEW {{database}}.orders_final_mv {{on_cluster}} TO {{database}}.orders_{{history}} AS
 SELECT * EXCEPT (kafka_topic, kafka_key, raw, _reason)
 FROM {{database}}.orders_parsed
 WHERE _reason = '';
@@ -194,6 +200,10 @@ WHERE is_deleted = 0 AND version > (SELECT max(version) FROM {{database}}.trunca
 -- What people query: the rows of all shards. Versions of a key are on one shard, so each finds the newest by itself.
 CREATE OR REPLACE VIEW {{database}}.orders {{on_cluster}} AS
 SELECT * FROM {{everywhere}}orders_here{{everywhere_end}};
+
+-- The newest of all shards' rows with their versions, deleted ones too, some more than once: for recovery.
+CREATE OR REPLACE VIEW {{database}}.orders_versions {{on_cluster}} AS
+SELECT * FROM {{everywhere}}orders_current{{everywhere_end}};
 
 -- The rows as they were: SELECT ... FROM orders_as_of(at = '2026-01-31 12:00:00'). Current rows take part, so that a row
 -- whose last change is older than the history is still there; what it was before that change is gone with the history.

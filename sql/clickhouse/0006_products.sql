@@ -132,7 +132,13 @@ CREATE TABLE {{database}}.products_parsed {{on_cluster}}
 )
 ENGINE = Null;
 
-CREATE MATERIALIZED VIEW {{database}}.products_final_mv {{on_cluster}} TO {{database}}.products_final AS
+-- Versions of a row replace each other on one shard only, and a consumer stores what it reads where it runs: with several
+-- shards each change goes to the shard of its key, whichever server read it. On one node the history is written directly.
+-- The history carries all else along: what is fed by T_final is on the row's shard, too.
+CREATE TABLE {{database}}.products_route {{on_cluster}} AS {{database}}.products_final
+ENGINE = {{route}}products_final{{route_by}}id{{route_end}};
+
+CREATE MATERIALIZED VIEW {{database}}.products_final_mv {{on_cluster}} TO {{database}}.products_{{history}} AS
 SELECT * EXCEPT (kafka_topic, kafka_key, raw, _reason)
 FROM {{database}}.products_parsed
 WHERE _reason = '';
@@ -172,6 +178,10 @@ WHERE is_deleted = 0 AND version > (SELECT max(version) FROM {{database}}.trunca
 -- What people query: the rows of all shards. Versions of a key are on one shard, so each finds the newest by itself.
 CREATE OR REPLACE VIEW {{database}}.products {{on_cluster}} AS
 SELECT * FROM {{everywhere}}products_here{{everywhere_end}};
+
+-- The newest of all shards' rows with their versions, deleted ones too, some more than once: for recovery.
+CREATE OR REPLACE VIEW {{database}}.products_versions {{on_cluster}} AS
+SELECT * FROM {{everywhere}}products_current{{everywhere_end}};
 
 -- The rows as they were: SELECT ... FROM products_as_of(at = '2026-01-31 12:00:00'). Current rows take part, so that a row
 -- whose last change is older than the history is still there; what it was before that change is gone with the history.

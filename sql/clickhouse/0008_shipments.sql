@@ -127,7 +127,13 @@ CREATE TABLE {{database}}.shipments_parsed {{on_cluster}}
 )
 ENGINE = Null;
 
-CREATE MATERIALIZED VIEW {{database}}.shipments_final_mv {{on_cluster}} TO {{database}}.shipments_final AS
+-- Versions of a row replace each other on one shard only, and a consumer stores what it reads where it runs: with several
+-- shards each change goes to the shard of its key, whichever server read it. On one node the history is written directly.
+-- The history carries all else along: what is fed by T_final is on the row's shard, too.
+CREATE TABLE {{database}}.shipments_route {{on_cluster}} AS {{database}}.shipments_final
+ENGINE = {{route}}shipments_final{{route_by}}id{{route_end}};
+
+CREATE MATERIALIZED VIEW {{database}}.shipments_final_mv {{on_cluster}} TO {{database}}.shipments_{{history}} AS
 SELECT * EXCEPT (kafka_topic, kafka_key, raw, _reason)
 FROM {{database}}.shipments_parsed
 WHERE _reason = '';
@@ -167,6 +173,10 @@ WHERE is_deleted = 0 AND version > (SELECT max(version) FROM {{database}}.trunca
 -- What people query: the rows of all shards. Versions of a key are on one shard, so each finds the newest by itself.
 CREATE OR REPLACE VIEW {{database}}.shipments {{on_cluster}} AS
 SELECT * FROM {{everywhere}}shipments_here{{everywhere_end}};
+
+-- The newest of all shards' rows with their versions, deleted ones too, some more than once: for recovery.
+CREATE OR REPLACE VIEW {{database}}.shipments_versions {{on_cluster}} AS
+SELECT * FROM {{everywhere}}shipments_current{{everywhere_end}};
 
 -- The rows as they were: SELECT ... FROM shipments_as_of(at = '2026-01-31 12:00:00'). Current rows take part, so that a row
 -- whose last change is older than the history is still there; what it was before that change is gone with the history.

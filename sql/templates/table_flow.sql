@@ -20,7 +20,13 @@ ${parsed_columns}
 )
 ENGINE = Null;
 
-CREATE MATERIALIZED VIEW {{database}}.${table}_final_mv {{on_cluster}} TO {{database}}.${table}_final AS
+-- Versions of a row replace each other on one shard only, and a consumer stores what it reads where it runs: with several
+-- shards each change goes to the shard of its key, whichever server read it. On one node the history is written directly.
+-- The history carries all else along: what is fed by T_final is on the row's shard, too.
+CREATE TABLE {{database}}.${table}_route {{on_cluster}} AS {{database}}.${table}_final
+ENGINE = {{route}}${table}_final{{route_by}}${key}{{route_end}};
+
+CREATE MATERIALIZED VIEW {{database}}.${table}_final_mv {{on_cluster}} TO {{database}}.${table}_{{history}} AS
 SELECT * EXCEPT (kafka_topic, kafka_key, raw, _reason)
 FROM {{database}}.${table}_parsed
 WHERE _reason = '';
@@ -58,6 +64,10 @@ WHERE is_deleted = 0 AND version > (SELECT max(version) FROM {{database}}.trunca
 -- What people query: the rows of all shards. Versions of a key are on one shard, so each finds the newest by itself.
 CREATE OR REPLACE VIEW {{database}}.${table} {{on_cluster}} AS
 SELECT * FROM {{everywhere}}${table}_here{{everywhere_end}};
+
+-- The newest of all shards' rows with their versions, deleted ones too, some more than once: for recovery.
+CREATE OR REPLACE VIEW {{database}}.${table}_versions {{on_cluster}} AS
+SELECT * FROM {{everywhere}}${table}_current{{everywhere_end}};
 
 -- The rows as they were: SELECT ... FROM ${table}_as_of(at = '2026-01-31 12:00:00'). Current rows take part, so that a row
 -- whose last change is older than the history is still there; what it was before that change is gone with the history.

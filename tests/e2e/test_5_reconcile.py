@@ -20,6 +20,7 @@ KEYS = {
     "inventory": "product_id",
     "shipments": "id",
 }
+HEALED = re.compile(r"^inventory\.(\w+): .*, 0 differences, (\d) healed", re.MULTILINE)
 FAR = 100_000_000 + int(time.time()) % 100_000_000
 """Beyond every key that the shop uses, and another one each time: a healed ghost stays dead."""
 
@@ -46,9 +47,15 @@ def test_missing_surplus_and_changed_rows_are_named_and_mended(live: Live) -> No
             printed,
             re.MULTILINE,
         ), printed
-    # While nothing writes to orders: README, Limits, says what happens when something does.
-    printed = live.cdc("reconcile", "--heal")
-    assert printed.count("0 differences, 3 healed") == len(KEYS), printed
+    with _shop(live):
+        printed = live.cdc("reconcile", "--heal")
+        # What comes behind the snapshots is read right, too: bare Debezium ends at the next change of orders.
+        behind = _orders(live)
+        eventually(lambda: _orders(live) > behind + 100, 30, "the shop plays on")
+    # A falsified row that the shop changes meanwhile is right again by itself; a surplus one never is.
+    healed = {table: int(count) for table, count in HEALED.findall(printed)}
+    assert healed.keys() == KEYS.keys(), printed
+    assert all(1 <= count <= 3 for count in healed.values()), printed
     live.cdc("reconcile")
     live.wait_equal()
     for table in KEYS:
@@ -58,7 +65,7 @@ def test_missing_surplus_and_changed_rows_are_named_and_mended(live: Live) -> No
             {"table": f"inventory.{table}", "started": started},
         )
         # The stack's own runs by the clock may lie between.
-        assert [result for result, _ in groupby(results)][-3:] == [(3, 0), (0, 3), (0, 0)]
+        assert [result for result, _ in groupby(results)][-3:] == [(3, 0), (0, healed[table]), (0, 0)]
 
 
 def test_values_that_clickhouse_can_not_hold_are_no_difference(live: Live) -> None:

@@ -185,8 +185,7 @@ def test_the_providers_reach_the_cluster_by_the_configured_names_and_verify_them
     assert {each.inputs["ca"] for each in (source, schema, connector)} == {"the authority"}
     assert schema.inputs["parameters"]["on_cluster"] == "ON CLUSTER 'main'"
     assert schema.inputs["parameters"]["replicated"] == "Replicated"
-    assert schema.inputs["parameters"]["orders_history"] == "orders_route"
-    assert "cityHash64(id)" in schema.inputs["parameters"]["orders_route_engine"]
+    assert schema.inputs["parameters"]["history"] == "route"
     config = connector.inputs["config"]
     assert config["database.sslmode"] == "verify-full"
     assert config["database.password"] == "${secrets:cdc/debezium-source:password}"

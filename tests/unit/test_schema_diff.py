@@ -96,12 +96,10 @@ def test_another_primary_key_is_named() -> None:
     assert "count is the primary key, ClickHouse has id" in text
 
 
-@pytest.mark.parametrize(("routed", "history"), [(True, "{{carts_history}}"), (False, "carts_final")])
-def test_an_added_column_keeps_the_way_to_the_shard_of_the_key(routed: bool, history: str) -> None:
-    """The restated flow makes T_parsed anew, so the view that reads from it is restated after it."""
-    text = added_columns(changed(extra=SourceColumn(name="extra", type=TEXT)), ["extra"], defaults={}, routed=routed)
-    view = (
-        f"CREATE MATERIALIZED VIEW {{{{database}}}}.carts_final_mv {{{{on_cluster}}}} TO {{{{database}}}}.{history} AS"
-    )
-    assert view in text
-    assert text.index("carts_parsed") < text.index(view)
+def test_an_added_column_finds_the_shard_of_its_row() -> None:
+    """A Distributed table has the columns that it was made with, so it is made anew, and after it what feeds it."""
+    text = added_columns(changed(extra=SourceColumn(name="extra", type=TEXT)), ["extra"], defaults={})
+    route = "CREATE TABLE {{database}}.carts_route {{on_cluster}} AS {{database}}.carts_final"
+    feeds = "CREATE MATERIALIZED VIEW {{database}}.carts_final_mv {{on_cluster}} TO {{database}}.carts_{{history}} AS"
+    assert text.index("ADD COLUMN") < text.index(route) < text.index(feeds)
+    assert "ENGINE = {{route}}carts_final{{route_by}}id{{route_end}};" in text

@@ -1,21 +1,39 @@
 package cdc.debezium;
 
+import io.debezium.DebeziumException;
+import io.debezium.config.Configuration;
+import io.debezium.connector.common.CdcSourceTaskContext;
+import io.debezium.connector.postgresql.connection.PostgresConnection;
+import io.debezium.connector.postgresql.PostgresConnectorConfig;
 import io.debezium.connector.postgresql.PostgresConnectorTask;
+import io.debezium.connector.postgresql.PostgresOffsetContext;
+import io.debezium.connector.postgresql.PostgresPartition;
+import io.debezium.connector.postgresql.PostgresSchema;
+import io.debezium.connector.postgresql.connection.ReplicationConnection;
+import io.debezium.connector.postgresql.spi.SlotState;
+import io.debezium.pipeline.ChangeEventSourceCoordinator;
 import java.lang.reflect.InvocationTargetException;
 import java.lang.reflect.Proxy;
+import java.sql.SQLException;
 import java.util.ArrayList;
 import java.util.Collection;
 import java.util.HashMap;
 import java.util.List;
 import java.util.Map;
 import java.util.concurrent.ConcurrentHashMap;
+import org.apache.kafka.connect.errors.RetriableException;
 import org.apache.kafka.connect.source.SourceRecord;
 import org.apache.kafka.connect.source.SourceTaskContext;
 import org.apache.kafka.connect.storage.OffsetStorageReader;
 
-/** Debezium's task; what it stores and what it reads of offsets goes through {@link WholeLsnOffsets}. */
+/**
+ * Debezium's task. What it stores and what it reads of offsets goes through {@link WholeLsnOffsets}; rows of the log are read
+ * by what {@link LogSchema} says of their table.
+ */
 public class WholeLsnPostgresTask extends PostgresConnectorTask {
     private final Map<Map<String, ?>, WholeLsnOffsets> offsets = new ConcurrentHashMap<>();
+    private CdcSourceTaskContext<PostgresConnectorConfig> taskContext;
+    private Long flushed;
 
     @Override
     public void initialize(SourceTaskContext context) {
@@ -32,6 +50,24 @@ public class WholeLsnPostgresTask extends PostgresConnectorTask {
                         throw error.getCause();
                     }
                 }));
+    }
+
+    @Override
+    public CdcSourceTaskContext<PostgresConnectorConfig> preStart(Configuration configuration) {
+        taskContext = super.preStart(configuration);
+        return taskContext;
+    }
+
+    @Override
+    public ChangeEventSourceCoordinator<PostgresPartition, PostgresOffsetContext> start(Configuration configuration) {
+        flushed = flushedBySlot(new PostgresConnectorConfig(configuration));
+        return super.start(configuration);
+    }
+
+    @Override
+    protected ReplicationConnection buildReplicationConnection(
+            PostgresConnection connection, PostgresSchema schema, PostgresConnectorConfig configuration) throws SQLException {
+        return super.buildReplicationConnection(connection, new LogSchema(taskContext, schema), configuration);
     }
 
     @Override
@@ -56,7 +92,19 @@ public class WholeLsnPostgresTask extends PostgresConnectorTask {
         super.doStop();
     }
 
-    private static final class Reader implements OffsetStorageReader {
+    /** Null for no slot. */
+    private static Long flushedBySlot(PostgresConnectorConfig configuration) {
+        try (PostgresConnection connection =
+                new PostgresConnection(configuration.getJdbcConfig(), PostgresConnection.CONNECTION_SLOT_INFO)) {
+            SlotState slot = connection.getReplicationSlotState(
+                    configuration.slotName(), configuration.plugin().getPostgresPluginName());
+            return slot == null ? null : slot.slotLastFlushedLsn().asLong();
+        } catch (SQLException | DebeziumException error) {
+            throw new RetriableException("Couldn't read where the replication slot is", error);
+        }
+    }
+
+    private final class Reader implements OffsetStorageReader {
         private final OffsetStorageReader stored;
 
         private Reader(OffsetStorageReader stored) {
@@ -76,8 +124,8 @@ public class WholeLsnPostgresTask extends PostgresConnectorTask {
         }
 
         @SuppressWarnings("unchecked")
-        private static Map<String, Object> resumable(Map<String, Object> offset) {
-            return (Map<String, Object>) WholeLsnOffsets.toResumeFrom(offset);
+        private Map<String, Object> resumable(Map<String, Object> offset) {
+            return (Map<String, Object>) WholeLsnOffsets.toResumeFrom(offset, flushed);
         }
     }
 }

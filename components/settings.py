@@ -86,7 +86,7 @@ class Settings(BaseModel):
     kafka_retention_hours: int = Field(168, ge=1, description="Retention of change events, hours")
     heartbeat_interval_ms: int = Field(2000, ge=100, description="Interval of the canary row, ms")
     poll_interval_ms: int = Field(50, ge=1, description="Debezium poll.interval.ms, ms")
-    flush_interval_ms: int = Field(200, ge=10, le=30000, description="ClickHouse Kafka table flush interval, ms")
+    flush_interval_ms: int = Field(100, ge=10, le=30000, description="ClickHouse Kafka table flush interval, ms")
     kafka_consumers: int = Field(1, ge=1, le=64, description="ClickHouse consumers of each topic")
     aggregate_seconds: int = Field(2, ge=1, le=3600, description="Interval at which changed aggregates are computed, s")
     history_ttl_days: int = Field(365, ge=1, le=36500, description="How long change history is kept, days")

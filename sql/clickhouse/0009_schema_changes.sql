@@ -31,8 +31,8 @@ SETTINGS
     kafka_num_consumers = 1,
     kafka_thread_per_consumer = 1,
     kafka_flush_interval_ms = {{flush_interval_ms}},
-    kafka_poll_timeout_ms = 50,
-    kafka_consumer_reschedule_ms = 50;
+    kafka_poll_timeout_ms = 20,
+    kafka_consumer_reschedule_ms = 10;
 
 CREATE TABLE {{database}}.schema_changes_parsed {{on_cluster}}
 (

@@ -59,6 +59,6 @@ SETTINGS
     kafka_num_consumers = {{kafka_consumers}},
     kafka_thread_per_consumer = 1,
     kafka_flush_interval_ms = {{flush_interval_ms}},
-    kafka_poll_timeout_ms = 50,
-    kafka_consumer_reschedule_ms = 50,
+    kafka_poll_timeout_ms = 20,
+    kafka_consumer_reschedule_ms = 10,
     kafka_max_block_size = 65536;

@@ -6,12 +6,9 @@ import io.debezium.connector.common.CdcSourceTaskContext;
 import io.debezium.connector.postgresql.connection.PostgresConnection;
 import io.debezium.connector.postgresql.PostgresConnectorConfig;
 import io.debezium.connector.postgresql.PostgresConnectorTask;
-import io.debezium.connector.postgresql.PostgresOffsetContext;
-import io.debezium.connector.postgresql.PostgresPartition;
 import io.debezium.connector.postgresql.PostgresSchema;
 import io.debezium.connector.postgresql.connection.ReplicationConnection;
 import io.debezium.connector.postgresql.spi.SlotState;
-import io.debezium.pipeline.ChangeEventSourceCoordinator;
 import java.lang.reflect.InvocationTargetException;
 import java.lang.reflect.Proxy;
 import java.sql.SQLException;
@@ -33,6 +30,7 @@ import org.apache.kafka.connect.storage.OffsetStorageReader;
 public class WholeLsnPostgresTask extends PostgresConnectorTask {
     private final Map<Map<String, ?>, WholeLsnOffsets> offsets = new ConcurrentHashMap<>();
     private CdcSourceTaskContext<PostgresConnectorConfig> taskContext;
+    private boolean slotAsked;
     private Long flushed;
 
     @Override
@@ -52,16 +50,12 @@ public class WholeLsnPostgresTask extends PostgresConnectorTask {
                 }));
     }
 
+    /** Called before each start, also before one in place after an error. */
     @Override
     public CdcSourceTaskContext<PostgresConnectorConfig> preStart(Configuration configuration) {
+        slotAsked = false;
         taskContext = super.preStart(configuration);
         return taskContext;
-    }
-
-    @Override
-    public ChangeEventSourceCoordinator<PostgresPartition, PostgresOffsetContext> start(Configuration configuration) {
-        flushed = flushedBySlot(new PostgresConnectorConfig(configuration));
-        return super.start(configuration);
     }
 
     @Override
@@ -92,16 +86,21 @@ public class WholeLsnPostgresTask extends PostgresConnectorTask {
         super.doStop();
     }
 
-    /** Null for no slot. */
-    private static Long flushedBySlot(PostgresConnectorConfig configuration) {
-        try (PostgresConnection connection =
-                new PostgresConnection(configuration.getJdbcConfig(), PostgresConnection.CONNECTION_SLOT_INFO)) {
-            SlotState slot = connection.getReplicationSlotState(
-                    configuration.slotName(), configuration.plugin().getPostgresPluginName());
-            return slot == null ? null : slot.slotLastFlushedLsn().asLong();
-        } catch (SQLException | DebeziumException error) {
-            throw new RetriableException("Couldn't read where the replication slot is", error);
+    /** Where the slot was when the task started; null for no slot. Asked late, so that Debezium's own errors come first. */
+    private Long flushed() {
+        if (!slotAsked) {
+            PostgresConnectorConfig configuration = taskContext.getConfig();
+            try (PostgresConnection connection =
+                    new PostgresConnection(configuration.getJdbcConfig(), PostgresConnection.CONNECTION_SLOT_INFO)) {
+                SlotState slot = connection.getReplicationSlotState(
+                        configuration.slotName(), configuration.plugin().getPostgresPluginName());
+                flushed = slot == null ? null : slot.slotLastFlushedLsn().asLong();
+                slotAsked = true;
+            } catch (SQLException | DebeziumException error) {
+                throw new RetriableException("Couldn't read where the replication slot is", error);
+            }
         }
+        return flushed;
     }
 
     private final class Reader implements OffsetStorageReader {
@@ -125,7 +124,7 @@ public class WholeLsnPostgresTask extends PostgresConnectorTask {
 
         @SuppressWarnings("unchecked")
         private Map<String, Object> resumable(Map<String, Object> offset) {
-            return (Map<String, Object>) WholeLsnOffsets.toResumeFrom(offset, flushed);
+            return offset == null ? null : (Map<String, Object>) WholeLsnOffsets.toResumeFrom(offset, flushed());
         }
     }
 }

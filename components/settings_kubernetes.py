@@ -77,7 +77,7 @@ class KubernetesSettings(BaseModel):
     backup_endpoint: str = Field(
         "", pattern=r"^(https://[^\s/]+)?$", description="Object store that speaks S3, https://host[:port]"
     )
-    backup_retention_days: int = Field(30, ge=1, description="How long base backups and their WAL are kept, days")
+    backup_retention_days: int = Field(30, ge=1, description="How long daily backups and WAL are kept, days")
     backup_retention_weeks: int = Field(12, ge=1, description="How many weekly long-term backups are kept")
 
     @field_validator("endpoint_cidrs", "api_server_cidr", "object_store_cidr")

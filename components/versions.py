@@ -43,6 +43,7 @@ POSTGRES_EXPORTER: Final = "0.17.1"
 KAFKA_EXPORTER: Final = "1.9.0"
 GRAFANA: Final = "12.1.1"
 KAFDROP: Final = "4.2.0"
+RCLONE: Final = "1.75.1"
 OPERATIONS: Final = "0.1.0"
 """The image of our own programs (cdc/)."""
 
@@ -80,5 +81,6 @@ CLUSTER_IMAGES: Final[dict[str, str]] = {
     "kafka": "quay.io/strimzi/kafka:1.2.0-kafka-{version}",
     "clickhouse": "clickhouse/clickhouse-server:{version}",
     "clickhouse-keeper": "clickhouse/clickhouse-keeper:{version}",
+    "rclone": "rclone/rclone:{version}",
 }
 """Images of the parts there: those that the operators expect. The standard PostgreSQL image has pg_failover_slots."""

@@ -26,6 +26,7 @@ PODS: Final[dict[str, dict[str, str]]] = {
     "exporter": {"app.kubernetes.io/name": "cdc-exporter"},
     "reconcile": {"app.kubernetes.io/name": "cdc-reconcile"},
     "backup": {"app.kubernetes.io/name": "clickhouse-backup"},
+    "backup-retention": {"app.kubernetes.io/name": "backup-retention"},
 }
 """Labels, as their operators set them, of every pod in the pipeline's namespace."""
 
@@ -73,6 +74,7 @@ EDGES: Final[tuple[Edge, ...]] = (
     Edge(source="reconcile", target="kafka", ports=(9093,), why="waits until ClickHouse has read what it compares"),
     Edge(source="reconcile", target="clickhouse", ports=(8443, 9440), why="reads both sides, writes results"),
     Edge(source="backup", target="clickhouse", ports=(9440,), why="starts BACKUP"),
+    Edge(source="backup-retention", target="object-store", ports=(443,), why="removes old backups"),
     Edge(source="operators", target="kafka", ports=(9090, 9091, 8443), why="Strimzi rolls and checks brokers"),
     Edge(source="operators", target="connect", ports=(8083,), why="Strimzi checks workers"),
     Edge(source="operators", target="postgres", ports=(8000,), why="CloudNativePG asks the instance manager"),

@@ -15,14 +15,17 @@ from components.kubernetes.manifests import Manifest, named, register, secret
 from components.kubernetes.network import PRIORITY_CLASS, Namespaces
 from components.kubernetes.operations import cron, hardened
 from components.kubernetes.source_database import API as POSTGRES_API
+from components.kubernetes.store import BACKUP_STORE
 from components.names import ANALYTICS_DATABASE, Names
 from components.settings import Settings
 
 SCHEDULES: Final = {"full": "5 0 * * *", "increment": "20 4,8,12,16,20 * * *", "weekly": "35 1 * * 0"}
 """ClickHouse: a full backup each day, what changed since then every four hours, one a week to keep."""
+RETENTION_SCHEDULE: Final = "50 3 * * *"
 POSTGRES_SCHEDULE: Final = "0 30 2 * * *"
 """Base backup each night; cron with seconds, as CloudNativePG wants it."""
 SCRIPT: Final = "clickhouse-backup.sh"
+RETENTION_SCRIPT: Final = "backup-retention.sh"
 NAME: Final = "clickhouse-backup"
 
 
@@ -36,6 +39,7 @@ class Backups(pulumi.ComponentResource):
         names: Names,
         namespaces: Namespaces,
         image: str,
+        retention_image: str,
         password: pulumi.Input[str],
         opts: pulumi.ResourceOptions,
     ) -> None:
@@ -52,6 +56,7 @@ class Backups(pulumi.ComponentResource):
         after = child.merge(pulumi.ResourceOptions(depends_on=before))
         for kind in SCHEDULES:
             register(clickhouse_backup(kind, settings, namespaces, image), after)
+        register(clickhouse_retention(settings, namespaces, retention_image), after)
         self.register_outputs({})
 
 
@@ -71,7 +76,8 @@ def base_backups(namespace: str) -> Manifest:
 
 def script(namespace: str) -> Manifest:
     """What the jobs run."""
-    return named("ConfigMap", "v1", NAME, namespace) | {"data": {SCRIPT: (FILES / SCRIPT).read_text()}}
+    texts = {name: (FILES / name).read_text() for name in (SCRIPT, RETENTION_SCRIPT)}
+    return named("ConfigMap", "v1", NAME, namespace) | {"data": texts}
 
 
 def client_config(password: str) -> str:
@@ -102,7 +108,46 @@ def clickhouse_backup(kind: str, settings: Settings, namespaces: Namespaces, ima
         {"name": "ca", "configMap": {"name": "cdc-ca"}},
     ]
     mounts = {"login": "/etc/cdc/backup", "script": "/etc/cdc/script", "ca": "/etc/cdc/ca"}
-    pod = hardened(container, volumes, mounts, PRIORITY_CLASS, user=CLICKHOUSE_UID) | {"restartPolicy": "Never"}
-    if kubernetes.image_pull_secret:
-        pod["imagePullSecrets"] = [{"name": kubernetes.image_pull_secret}]
+    pod = _once(hardened(container, volumes, mounts, PRIORITY_CLASS, user=CLICKHOUSE_UID), settings)
     return cron(f"{CLICKHOUSE}-backup-{kind}", namespaces.pipeline, SCHEDULES[kind], PODS["backup"], pod)
+
+
+def clickhouse_retention(settings: Settings, namespaces: Namespaces, image: str) -> Manifest:
+    """A job that removes ClickHouse's old backups from the store: BACKUP itself removes nothing."""
+    kubernetes = settings.kubernetes
+    values = {
+        "BUCKET": kubernetes.backup_bucket,
+        "DAYS": str(kubernetes.backup_retention_days),
+        "WEEKS": str(kubernetes.backup_retention_weeks),
+        "RCLONE_CONFIG": "/tmp/rclone.conf",  # noqa: S108 - of the container, which has no home
+        "RCLONE_CONFIG_STORE_TYPE": "s3",
+        "RCLONE_CONFIG_STORE_PROVIDER": "Other",
+        "RCLONE_CONFIG_STORE_ENDPOINT": kubernetes.backup_endpoint,
+        # The age of an object is the store's, not what its writer noted.
+        "RCLONE_USE_SERVER_MODTIME": "true",
+    }
+    keys = {"ACCESS_KEY_ID": "access-key", "SECRET_ACCESS_KEY": "secret-key"}
+    container: Manifest = {
+        "name": PODS["backup-retention"]["app.kubernetes.io/name"],
+        "image": image,
+        "command": ["/bin/sh", f"/etc/cdc/script/{RETENTION_SCRIPT}"],
+        "env": [{"name": name, "value": value} for name, value in values.items()]
+        + [
+            {
+                "name": f"RCLONE_CONFIG_STORE_{name}",
+                "valueFrom": {"secretKeyRef": {"name": BACKUP_STORE, "key": key}},
+            }
+            for name, key in keys.items()
+        ],
+        "resources": resources("agent", settings.resource_scale),
+    }
+    volumes = [{"name": "script", "configMap": {"name": NAME}}]
+    pod = _once(hardened(container, volumes, {"script": "/etc/cdc/script"}, PRIORITY_CLASS), settings)
+    labels = PODS["backup-retention"]
+    return cron(f"{CLICKHOUSE}-backup-retention", namespaces.pipeline, RETENTION_SCHEDULE, labels, pod)
+
+
+def _once(pod: Manifest, settings: Settings) -> Manifest:
+    secret_name = settings.kubernetes.image_pull_secret
+    pulled = {"imagePullSecrets": [{"name": secret_name}]} if secret_name else {}
+    return pod | {"restartPolicy": "Never"} | pulled

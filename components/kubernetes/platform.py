@@ -119,6 +119,7 @@ class KubernetesPlatform:
             names=self._names,
             namespaces=self._namespaces,
             image=args.image,
+            retention_image=self.images["rclone"].reference,
             password=made.backup_password,
             opts=self._child(made, self._ca_config),
         )
@@ -169,6 +170,7 @@ def cluster_images(settings: Settings) -> dict[str, Image]:
         "kafka": settings.kafka_version,
         "clickhouse": settings.clickhouse_version,
         "clickhouse-keeper": settings.clickhouse_version,
+        "rclone": versions.RCLONE,
     }
     references = {part: versions.CLUSTER_IMAGES[part].format(version=version) for part, version in parts.items()}
     parts |= {"kafka-connect": settings.debezium_version, "operations": versions.OPERATIONS}

@@ -335,8 +335,17 @@ def test_backups_run_by_the_clock_and_are_kept_as_the_settings_say(objects: list
         "analytics-backup-full",
         "analytics-backup-increment",
         "analytics-backup-weekly",
+        "analytics-backup-retention",
         "cdc-reconcile",
     }
+    pod = of_kind(objects, "CronJob")["analytics-backup-retention"]["spec"]["jobTemplate"]["spec"]["template"]["spec"]
+    (container,) = pod["containers"]
+    values = {each["name"]: each.get("value") or each["valueFrom"]["secretKeyRef"] for each in container["env"]}
+    assert (values["DAYS"], values["WEEKS"]) == ("30", "12")
+    assert values["RCLONE_CONFIG_STORE_ENDPOINT"] == "https://s3.example.com"
+    assert values["RCLONE_CONFIG_STORE_SECRET_ACCESS_KEY"] == {"name": "backup-store", "key": "secret-key"}
+    assert container["command"] == ["/bin/sh", "/etc/cdc/script/backup-retention.sh"]
+    assert "backup-retention.sh" in of_kind(objects, "ConfigMap")["clickhouse-backup"]["data"]
     store = of_kind(objects, "ObjectStore")["source-backups"]["spec"]
     assert store["retentionPolicy"] == "30d"
     assert of_kind(objects, "ScheduledBackup")["source-nightly"]["spec"]["method"] == "plugin"

@@ -56,6 +56,7 @@ def test_no_placeholder_is_left_in_any_file() -> None:
     inside_another = {
         "clickhouse-replication.xml",
         "clickhouse-backup.sh",
+        "backup-retention.sh",
         "prometheus-job.yml",
         "alertmanager-operator.yml",
         "alertmanager-webhook.yml",

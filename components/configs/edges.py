@@ -25,6 +25,7 @@ PODS: Final[dict[str, dict[str, str]]] = {
     "postgres-exporter": {"app.kubernetes.io/name": "postgres-exporter"},
     "exporter": {"app.kubernetes.io/name": "cdc-exporter"},
     "reconcile": {"app.kubernetes.io/name": "cdc-reconcile"},
+    "replay": {"app.kubernetes.io/name": "cdc-replay-errors"},
     "backup": {"app.kubernetes.io/name": "clickhouse-backup"},
     "backup-retention": {"app.kubernetes.io/name": "backup-retention"},
 }
@@ -73,6 +74,8 @@ EDGES: Final[tuple[Edge, ...]] = (
     Edge(source="reconcile", target="postgres", ports=(5432,), why="reads both sides"),
     Edge(source="reconcile", target="kafka", ports=(9093,), why="waits until ClickHouse has read what it compares"),
     Edge(source="reconcile", target="clickhouse", ports=(8443, 9440), why="reads both sides, writes results"),
+    Edge(source="replay", target="kafka", ports=(9093,), why="sends quarantined messages again"),
+    Edge(source="replay", target="clickhouse", ports=(9440,), why="reads and closes their entries"),
     Edge(source="backup", target="clickhouse", ports=(9440,), why="starts BACKUP"),
     Edge(source="backup-retention", target="object-store", ports=(443,), why="removes old backups"),
     Edge(source="operators", target="kafka", ports=(9090, 9091, 8443), why="Strimzi rolls and checks brokers"),

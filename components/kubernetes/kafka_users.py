@@ -13,7 +13,8 @@ API: Final = "kafka.strimzi.io/v1"
 CONNECT_USER: Final = "kafka-connect"
 CLICKHOUSE_USER: Final = "kafka-clickhouse"
 OPERATOR_USER: Final = "kafka-operator"
-USERS: Final = (CONNECT_USER, CLICKHOUSE_USER, OPERATOR_USER)
+REPLAY_USER: Final = "kafka-replay"
+USERS: Final = (CONNECT_USER, CLICKHOUSE_USER, OPERATOR_USER, REPLAY_USER)
 """Strimzi puts each one's password into a Secret of the same name."""
 CLICKHOUSE_GROUPS: Final = "clickhouse_"
 """How the consumer groups of sql/clickhouse begin."""
@@ -23,7 +24,12 @@ OWN_GROUPS: Final = "cdc-"
 
 def kafka_user(user: str, names: Names, namespace: str) -> Manifest:
     """A user that logs in with SCRAM-SHA-512."""
-    rights = {CONNECT_USER: _connect, CLICKHOUSE_USER: _clickhouse, OPERATOR_USER: _operator}[user]
+    rights = {
+        CONNECT_USER: _connect,
+        CLICKHOUSE_USER: _clickhouse,
+        OPERATOR_USER: _operator,
+        REPLAY_USER: _replay,
+    }[user]
     return named("KafkaUser", API, user, namespace, labels={"strimzi.io/cluster": KAFKA}, annotations=READY) | {
         "spec": {
             "authentication": {"type": "scram-sha-512"},
@@ -57,6 +63,11 @@ def _operator(names: Names) -> list[dict[str, Any]]:
     seen = [_acl("topic", topic.name, ("Read", "Describe", "DescribeConfigs")) for topic in names.topics()]
     groups = [_acl("group", prefix, ("Describe",), prefix=True) for prefix in (CLICKHOUSE_GROUPS, OWN_GROUPS)]
     return [*seen, *groups, {"resource": {"type": "cluster"}, "operations": ["Describe"]}]
+
+
+def _replay(names: Names) -> list[dict[str, Any]]:
+    """Sends quarantined messages again and sees when they are read."""
+    return [*_operator(names), *(_acl("topic", topic.name, ("Write",)) for topic in names.topics())]
 
 
 def _acl(kind: str, name: str, operations: Sequence[str], *, prefix: bool = False) -> dict[str, Any]:

@@ -11,7 +11,7 @@ from components.configs.edges import PODS
 from components.configs.quantities import resources
 from components.endpoints import Watched
 from components.kubernetes.kafka import CA_SECRET
-from components.kubernetes.kafka_users import OPERATOR_USER
+from components.kubernetes.kafka_users import OPERATOR_USER, REPLAY_USER
 from components.kubernetes.manifests import (
     RESTRICTED_CONTAINER,
     Manifest,
@@ -25,7 +25,8 @@ from components.names import ANALYTICS_DATABASE, Names
 from components.settings import Settings
 
 UID: Final = 65534
-OUTPUTS: Final = "cdc-outputs"
+OUTPUTS: Final = {OPERATOR_USER: "cdc-outputs", REPLAY_USER: "cdc-replay-outputs"}
+"""Secrets that say where everything is, by the user of Kafka they log in as."""
 FOLDER: Final = "/run/secrets/cdc"
 KAFKA_FOLDER: Final = "/run/secrets/kafka"
 PORT: Final = 9117
@@ -47,15 +48,19 @@ class Operations(pulumi.ComponentResource):
         super().__init__("cdc:kubernetes:Operations", name, None, opts)
         settings, namespace = names.settings, namespaces.pipeline
         child = pulumi.ResourceOptions(parent=self, depends_on=opts.depends_on)
-        made = register(secret(OUTPUTS, namespace, {"outputs.json": inside_outputs(settings, watched)}), child)
-        after = child.merge(pulumi.ResourceOptions(depends_on=[made]))
-        register(exporter(settings, namespace, image), after)
-        register(reconcile(settings, namespace, image), after)
+        made = [
+            register(secret(name_, namespace, {"outputs.json": inside_outputs(settings, watched, user)}), child)
+            for user, name_ in OUTPUTS.items()
+        ]
+        after = child.merge(pulumi.ResourceOptions(depends_on=made))
+        for program in (exporter, reconcile, heal, replay_errors):
+            register(program(settings, namespace, image), after)
         self.register_outputs({})
 
 
-def inside_outputs(settings: Settings, watched: Watched) -> pulumi.Output[str]:
-    """The stack's outputs as JSON with the addresses of the inside: how `cdc` finds the pipeline in a container."""
+def inside_outputs(settings: Settings, watched: Watched, user: str) -> pulumi.Output[str]:
+    """The stack's outputs as JSON with the addresses of the inside: how `cdc` finds the pipeline in a container, where
+    Kafka knows it as ``user``."""
     return pulumi.Output.json_dumps(
         {
             "postgresAddress": str(watched.source.inside),
@@ -67,7 +72,7 @@ def inside_outputs(settings: Settings, watched: Watched) -> pulumi.Output[str]:
             "clickhouseOperatorPassword": watched.clickhouse.operator.password,
             "kafkaBootstrap": str(watched.kafka.inside),
             "kafkaLogin": {
-                "user": OPERATOR_USER,
+                "user": user,
                 "passwordFile": f"{KAFKA_FOLDER}/password/password",
                 "caFile": f"{KAFKA_FOLDER}/ca/ca.crt",
             },
@@ -105,6 +110,25 @@ def reconcile(settings: Settings, namespace: str, image: str) -> Manifest:
     container = _program("cdc-reconcile", ["reconcile"], settings, image)
     pod = _pod(container, settings) | {"restartPolicy": "Never"}
     return cron("cdc-reconcile", namespace, settings.kubernetes.reconcile_schedule, PODS["reconcile"], pod)
+
+
+def heal(settings: Settings, namespace: str, image: str) -> Manifest:
+    """`python -m cdc reconcile --heal`, by hand."""
+    container = _program("cdc-heal", ["reconcile", "--heal"], settings, image)
+    return _by_hand("cdc-heal", namespace, PODS["reconcile"], _pod(container, settings))
+
+
+def replay_errors(settings: Settings, namespace: str, image: str) -> Manifest:
+    """`python -m cdc replay-errors`, by hand; the only one of our programs that may write to the topics."""
+    container = _program("cdc-replay-errors", ["replay-errors"], settings, image)
+    return _by_hand("cdc-replay-errors", namespace, PODS["replay"], _pod(container, settings, REPLAY_USER))
+
+
+def _by_hand(name: str, namespace: str, labels: Mapping[str, str], pod: Manifest) -> Manifest:
+    """A job that waits for `kubectl create job --from=cronjob/<name> …`."""
+    job = cron(name, namespace, "0 0 1 1 *", labels, pod | {"restartPolicy": "Never"})
+    job["spec"]["suspend"] = True
+    return job
 
 
 def cron(name: str, namespace: str, schedule: str, labels: Mapping[str, str], pod: Manifest) -> Manifest:
@@ -152,11 +176,11 @@ def _program(name: str, arguments: list[str], settings: Settings, image: str) ->
     }
 
 
-def _pod(container: Manifest, settings: Settings) -> Manifest:
+def _pod(container: Manifest, settings: Settings, user: str = OPERATOR_USER) -> Manifest:
     secrets = {
-        "outputs": (OUTPUTS, FOLDER),
+        "outputs": (OUTPUTS[user], FOLDER),
         # Strimzi makes and renews these two: the pod sees the newest at its next start.
-        "kafka-password": (OPERATOR_USER, f"{KAFKA_FOLDER}/password"),
+        "kafka-password": (user, f"{KAFKA_FOLDER}/password"),
         "kafka-ca": (CA_SECRET, f"{KAFKA_FOLDER}/ca"),
     }
     volumes = [{"name": volume, "secret": {"secretName": name}} for volume, (name, _) in secrets.items()]

@@ -111,10 +111,11 @@ def test_every_topic_has_three_replicas_and_tables_twelve_partitions(objects: li
 
 def test_kafka_users_may_do_their_duty_and_nothing_else(objects: list[Manifest]) -> None:
     acls = {name: user["spec"]["authorization"]["acls"] for name, user in of_kind(objects, "KafkaUser").items()}
-    assert set(acls) == {"kafka-connect", "kafka-clickhouse", "kafka-operator"}
+    assert set(acls) == {"kafka-connect", "kafka-clickhouse", "kafka-operator", "kafka-replay"}
     operations = {name: {op for acl in each for op in acl["operations"]} for name, each in acls.items()}
     assert operations["kafka-clickhouse"] == {"Read", "Describe"}
     assert operations["kafka-operator"] == {"Read", "Describe", "DescribeConfigs"}
+    assert operations["kafka-replay"] == {"Read", "Describe", "DescribeConfigs", "Write"}
     groups = [a for a in acls["kafka-operator"] if a["resource"]["type"] == "group"]
     assert {operation for acl in groups for operation in acl["operations"]} == {"Describe"}
     assert not operations["kafka-connect"] & {"All", "Create", "Delete", "Alter"}
@@ -124,20 +125,31 @@ def test_kafka_users_may_do_their_duty_and_nothing_else(objects: list[Manifest])
     assert patterns == {"literal"}
 
 
-def test_exporter_and_reconcile_log_in_to_kafka_as_the_operator(objects: list[Manifest]) -> None:
-    login = json.loads(of_kind(objects, "Secret")["cdc-outputs"]["stringData"]["outputs.json"])["kafkaLogin"]
-    pods = [of_kind(objects, "Deployment")["cdc-exporter"]["spec"]["template"]["spec"]]
-    pods.append(of_kind(objects, "CronJob")["cdc-reconcile"]["spec"]["jobTemplate"]["spec"]["template"]["spec"])
-    for pod in pods:
-        secrets = {each["name"]: each["secret"]["secretName"] for each in pod["volumes"] if "secret" in each}
+def test_our_programs_log_in_to_kafka_with_what_their_pod_has(objects: list[Manifest]) -> None:
+    secrets, jobs = of_kind(objects, "Secret"), of_kind(objects, "CronJob")
+    pods = {"cdc-exporter": of_kind(objects, "Deployment")["cdc-exporter"]["spec"]["template"]["spec"]}
+    for name in ("cdc-reconcile", "cdc-heal", "cdc-replay-errors"):
+        pods[name] = jobs[name]["spec"]["jobTemplate"]["spec"]["template"]["spec"]
+    users = {}
+    for name, pod in pods.items():
+        mounted = {each["name"]: each["secret"]["secretName"] for each in pod["volumes"] if "secret" in each}
         (container,) = pod["containers"]
-        files = {mount["mountPath"]: secrets.get(mount["name"]) for mount in container["volumeMounts"]}
-        for key, name, file in (
-            ("passwordFile", login["user"], "password"),
-            ("caFile", "kafka-cluster-ca-cert", "ca.crt"),
-        ):
-            folder, _, there = login[key].rpartition("/")
-            assert (files[folder], there) == (name, file), container["name"]
+        files = {each["mountPath"]: mounted.get(each["name"], "") for each in container["volumeMounts"]}
+        outputs = json.loads(secrets[files["/run/secrets/cdc"]]["stringData"]["outputs.json"])
+        login = outputs["kafkaLogin"]
+        assert files[login["passwordFile"].rpartition("/")[0]] == login["user"], name
+        assert login["passwordFile"].endswith("/password")
+        assert files[login["caFile"].rpartition("/")[0]] == "kafka-cluster-ca-cert", name
+        users[name] = login["user"]
+    assert {name for name, user in users.items() if user == "kafka-replay"} == {"cdc-replay-errors"}
+    assert set(users.values()) == {"kafka-operator", "kafka-replay"}
+
+
+def test_what_is_done_by_hand_waits_for_a_hand(objects: list[Manifest]) -> None:
+    jobs = of_kind(objects, "CronJob")
+    assert {name for name, job in jobs.items() if job["spec"].get("suspend")} == {"cdc-heal", "cdc-replay-errors"}
+    (container,) = jobs["cdc-heal"]["spec"]["jobTemplate"]["spec"]["template"]["spec"]["containers"]
+    assert container["args"][-2:] == ["reconcile", "--heal"]
 
 
 def test_connect_runs_two_workers_exactly_once_and_owns_no_connector(objects: list[Manifest]) -> None:
@@ -336,7 +348,9 @@ def test_backups_run_by_the_clock_and_are_kept_as_the_settings_say(objects: list
         "analytics-backup-increment",
         "analytics-backup-weekly",
         "analytics-backup-retention",
+        "cdc-heal",
         "cdc-reconcile",
+        "cdc-replay-errors",
     }
     pod = of_kind(objects, "CronJob")["analytics-backup-retention"]["spec"]["jobTemplate"]["spec"]["template"]["spec"]
     (container,) = pod["containers"]

@@ -17,7 +17,7 @@ from prometheus_client import ProcessCollector, start_http_server
 from prometheus_client.core import CollectorRegistry, Metric
 from prometheus_client.registry import Collector
 
-from cdc import metrics, metrics_business, metrics_kafka, probes
+from cdc import metrics, metrics_business, metrics_kafka, probes, probes_kafka
 from cdc.connect import Status
 from cdc.connections import Connections
 from cdc.metrics_business import Business
@@ -86,7 +86,7 @@ class Growth:
 class KafkaSeen:
     """The cluster and how long unread messages wait."""
 
-    cluster: probes.Kafka
+    cluster: probes_kafka.Kafka
     ages: Mapping[GroupTopic, float]
 
 
@@ -203,10 +203,10 @@ def pollers_of(connections: Connections) -> Pollers:
 
 def kafka_probe(options: Mapping[str, Any]) -> Callable[[], KafkaSeen]:
     """Asks the cluster, and for the age of what is unread."""
-    admin, reader = probes.kafka_admin(options), LagReader(options)
+    admin, reader = probes_kafka.kafka_admin(options), LagReader(options)
 
     def probe() -> KafkaSeen:
-        cluster = probes.kafka(admin)
+        cluster = probes_kafka.kafka(admin)
         return KafkaSeen(cluster=cluster, ages=reader.ages(cluster.positions))
 
     return probe

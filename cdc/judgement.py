@@ -7,7 +7,7 @@ from __future__ import annotations
 
 from collections.abc import Iterator
 
-from cdc import probes
+from cdc import probes, probes_kafka
 from cdc.connect import Status
 from cdc.connect_failures import explain
 from cdc.findings import Finding, Level, Place, Question, ago, check, size
@@ -67,7 +67,7 @@ def _source_flows(source: probes.Source | Away, place: Place) -> Iterator[Findin
     )
 
 
-def _kafka_flows(kafka: probes.Kafka | Away, place: Place) -> Iterator[Finding]:
+def _kafka_flows(kafka: probes_kafka.Kafka | Away, place: Place) -> Iterator[Finding]:
     if isinstance(kafka, Away):
         yield _away(
             "Kafka", kafka, cause="no Kafka broker runs", command=place.restart("kafka"), runbook="KafkaBrokerDown"

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Iterator
 
-from cdc import probes
+from cdc import probes, probes_kafka
 from cdc.findings import Finding, Level, Place, Question, ago, check, size, span
 from cdc.survey import Survey
 
@@ -47,7 +47,7 @@ def missing(survey: Survey, delivery: probes.Delivery) -> Iterator[Finding]:
         command="python -m cdc reconcile",
         runbook="LostChanges",
     )
-    if isinstance(survey.kafka, probes.Kafka):
+    if isinstance(survey.kafka, probes_kafka.Kafka):
         overrun = [p for p in survey.kafka.positions if p.group.startswith("clickhouse_") and p.above_oldest < -OVERRUN]
         yield check(
             Question.MISSING,
@@ -90,7 +90,7 @@ def resources(survey: Survey) -> Iterator[Finding]:
     """Whether something is running out."""
     if isinstance(survey.source, probes.Source):
         yield from _source_resources(survey.source)
-    if isinstance(survey.kafka, probes.Kafka):
+    if isinstance(survey.kafka, probes_kafka.Kafka):
         behind = sum(partition.in_sync < partition.replicas for partition in survey.kafka.partitions)
         yield check(
             Question.RESOURCES,

@@ -11,7 +11,7 @@ from confluent_kafka import Consumer, TopicPartition
 from prometheus_client.core import Metric
 
 from cdc.metrics import gauge, plain
-from cdc.probes import Kafka, Partition, Position
+from cdc.probes_kafka import Kafka, Partition, Position
 
 GroupTopic = tuple[str, str]
 MARKERS = 1

@@ -8,7 +8,8 @@ from typing import Any, Final
 import psycopg
 from psycopg import sql
 
-from cdc.shop import CANCELLED, DELIVERED, OPEN, Change, Now, Order, Plus, Product, Shop, Transaction
+from cdc.shop import CANCELLED, DELIVERED, OPEN, Shop
+from cdc.shop_model import Change, Now, Order, Plus, Product, Transaction
 
 SCHEMA: Final = "inventory"
 KEYS: Final = {"inventory": "product_id"}

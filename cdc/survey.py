@@ -12,7 +12,7 @@ from clickhouse_driver import errors as clickhouse_errors
 from confluent_kafka import KafkaException
 from confluent_kafka.admin import AdminClient
 
-from cdc import probes
+from cdc import probes, probes_kafka
 from cdc.connect import ConnectError, ConnectUnreachableError, Status
 from cdc.connections import Connections
 
@@ -34,7 +34,7 @@ class Survey:
     """What was seen of each hop at one moment. ``connector`` is None where Connect has no such connector."""
 
     source: probes.Source | Away
-    kafka: probes.Kafka | Away
+    kafka: probes_kafka.Kafka | Away
     connector: Status | Away | None
     delivery: probes.Delivery | Away
 
@@ -61,9 +61,9 @@ class Surveyor:
         with self._connections.postgres_operator() as connection:
             return probes.source(connection)
 
-    def _kafka(self) -> probes.Kafka:
-        self._admin = self._admin or probes.kafka_admin(self._connections.kafka)
-        return probes.kafka(self._admin)
+    def _kafka(self) -> probes_kafka.Kafka:
+        self._admin = self._admin or probes_kafka.kafka_admin(self._connections.kafka)
+        return probes_kafka.kafka(self._admin)
 
     def _connector(self) -> Status | None:
         return self._connections.connector(seconds=CONNECT_PATIENCE)

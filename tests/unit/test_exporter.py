@@ -15,7 +15,7 @@ from prometheus_client import generate_latest
 from prometheus_client.core import CollectorRegistry
 from prometheus_client.parser import text_string_to_metric_families
 
-from cdc import probes
+from cdc import probes, probes_kafka
 from cdc.connect import Status
 from cdc.exporter import Growth, KafkaSeen, Kept, PipelineCollector, Pollers, SourceSeen
 from cdc.metrics_business import Business
@@ -47,10 +47,10 @@ DELIVERY = probes.Delivery(
     reconciled=(RECONCILED,),
     schema_changes=3,
 )
-PARTITION = probes.Partition(topic="t", number=0, leader=1, replicas=2, in_sync=1, oldest=5, newest=30)
-POSITION = probes.Position(group="g", topic="t", partition=0, offset=20, lag=10, above_oldest=15)
+PARTITION = probes_kafka.Partition(topic="t", number=0, leader=1, replicas=2, in_sync=1, oldest=5, newest=30)
+POSITION = probes_kafka.Position(group="g", topic="t", partition=0, offset=20, lag=10, above_oldest=15)
 KAFKA = KafkaSeen(
-    cluster=probes.Kafka(brokers=1, partitions=(PARTITION,), positions=(POSITION,), members={"g": 2}),
+    cluster=probes_kafka.Kafka(brokers=1, partitions=(PARTITION,), positions=(POSITION,), members={"g": 2}),
     ages={("g", "t"): 12.5},
 )
 BUSINESS = Business(orders={"PENDING": 4}, orders_last_hour=2, revenue_last_hour=10.5, revenue_today=99.0)
@@ -316,7 +316,7 @@ def test_lag_in_seconds_is_the_age_of_the_oldest_unread_message(monkeypatch: pyt
 
     monkeypatch.setattr("cdc.metrics_kafka.Consumer", Consumer)
     positions = [
-        probes.Position(group="g", topic="t", partition=number, offset=5, lag=lag, above_oldest=5)
+        probes_kafka.Position(group="g", topic="t", partition=number, offset=5, lag=lag, above_oldest=5)
         for number, lag in ((0, 10), (1, 3), (2, 4), (3, 1))
     ]
     ages = LagReader({"bootstrap.servers": "kafka:9092"}).ages(positions, now=110.0)

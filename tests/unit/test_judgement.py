@@ -12,7 +12,8 @@ from cdc import doctor, health, top
 from cdc.connect import Status
 from cdc.findings import Finding, Level, Place, worst
 from cdc.judgement import judge
-from cdc.probes import Beat, Delivery, Kafka, Partition, Position, Reconciled, Slot, Source
+from cdc.probes import Beat, Delivery, Reconciled, Slot, Source
+from cdc.probes_kafka import Kafka, Partition, Position
 from cdc.survey import Away, Survey
 
 GIB = 1024**3

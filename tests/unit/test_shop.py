@@ -12,7 +12,8 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from cdc.shop import BACKLOG, KEPT_CLOSED, Change, Now, Order, Plus, Product, Shop, Transaction
+from cdc.shop import BACKLOG, KEPT_CLOSED, Shop
+from cdc.shop_model import Change, Now, Order, Plus, Product, Transaction
 from cdc.shop_source import KEYS, statement
 
 REFERENCES = {

@@ -11,7 +11,7 @@ from components.configs.quantities import resources
 from components.configs.render import FILES, render
 from components.kubernetes.clickhouse import BACKUP_USER, CLUSTER, NATIVE_PORT, SERVICE
 from components.kubernetes.clickhouse import UID as CLICKHOUSE_UID
-from components.kubernetes.manifests import Manifest, named, register, secret
+from components.kubernetes.manifests import Manifest, named, pull_secrets, register, secret
 from components.kubernetes.network import PRIORITY_CLASS, Namespaces
 from components.kubernetes.operations import cron, hardened
 from components.kubernetes.source_database import API as POSTGRES_API
@@ -108,7 +108,7 @@ def clickhouse_backup(kind: str, settings: Settings, namespaces: Namespaces, ima
         {"name": "ca", "configMap": {"name": "cdc-ca"}},
     ]
     mounts = {"login": "/etc/cdc/backup", "script": "/etc/cdc/script", "ca": "/etc/cdc/ca"}
-    pod = _once(hardened(container, volumes, mounts, PRIORITY_CLASS, user=CLICKHOUSE_UID), settings)
+    pod = hardened(container, volumes, mounts, PRIORITY_CLASS, user=CLICKHOUSE_UID) | pull_secrets(settings)
     return cron(f"{CLICKHOUSE}-backup-{kind}", namespaces.pipeline, SCHEDULES[kind], PODS["backup"], pod)
 
 
@@ -142,12 +142,6 @@ def clickhouse_retention(settings: Settings, namespaces: Namespaces, image: str)
         "resources": resources("agent", settings.resource_scale),
     }
     volumes = [{"name": "script", "configMap": {"name": NAME}}]
-    pod = _once(hardened(container, volumes, {"script": "/etc/cdc/script"}, PRIORITY_CLASS), settings)
+    pod = hardened(container, volumes, {"script": "/etc/cdc/script"}, PRIORITY_CLASS) | pull_secrets(settings)
     labels = PODS["backup-retention"]
     return cron(f"{CLICKHOUSE}-backup-retention", namespaces.pipeline, RETENTION_SCHEDULE, labels, pod)
-
-
-def _once(pod: Manifest, settings: Settings) -> Manifest:
-    secret_name = settings.kubernetes.image_pull_secret
-    pulled = {"imagePullSecrets": [{"name": secret_name}]} if secret_name else {}
-    return pod | {"restartPolicy": "Never"} | pulled

@@ -20,7 +20,7 @@ from components.kubernetes.certificates import MOUNT, tls_secret
 from components.kubernetes.kafka import CA_SECRET
 from components.kubernetes.kafka_users import CLICKHOUSE_USER
 from components.kubernetes.keeper import keeper, nodes
-from components.kubernetes.manifests import WAIT, Manifest, apart, named, register, restricted_pod, secret
+from components.kubernetes.manifests import WAIT, Manifest, apart, named, pull_secrets, register, restricted_pod, secret
 from components.kubernetes.network import PRIORITY_CLASS, Namespaces
 from components.kubernetes.store import BACKUP_STORE
 from components.names import CLICKHOUSE_ADMIN, CLICKHOUSE_READER, OPERATOR_USER, Names
@@ -240,9 +240,7 @@ def _pod(args: ClickHouseArgs) -> dict[str, Any]:
             },
         ],
     }
-    if settings.kubernetes.image_pull_secret:
-        pod["imagePullSecrets"] = [{"name": settings.kubernetes.image_pull_secret}]
-    return pod
+    return pod | pull_secrets(settings)
 
 
 def _claim(storage_class: str, size: str) -> dict[str, Any]:

@@ -16,7 +16,7 @@ from components.endpoints import Address, ConnectEndpoint, Credential, KafkaEndp
 from components.kubernetes.certificates import AUTHORITY, tls_secret
 from components.kubernetes.kafka import CA_SECRET, METRICS
 from components.kubernetes.kafka_users import CONNECT_USER
-from components.kubernetes.manifests import READY, Manifest, apart, named, register, secret
+from components.kubernetes.manifests import READY, Manifest, apart, named, pull_secrets, register, secret
 from components.kubernetes.network import PRIORITY_CLASS, Namespaces
 from components.kubernetes.source_database import slot_options
 from components.names import CONNECT_GROUP, Names
@@ -97,9 +97,8 @@ def cluster(args: KafkaConnectArgs) -> Manifest:
         "priorityClassName": PRIORITY_CLASS,
         "volumes": [{"name": "cdc-ca", "configMap": {"name": args.ca_config}}],
         **apart(labels, kubernetes.zone_key),
+        **pull_secrets(settings),
     }
-    if kubernetes.image_pull_secret:
-        pod["imagePullSecrets"] = [{"name": kubernetes.image_pull_secret}]
     spec: dict[str, Any] = {
         "version": settings.kafka_version,
         "replicas": kubernetes.connect_workers,

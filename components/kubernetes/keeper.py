@@ -8,7 +8,7 @@ from components.configs.edges import KEEPER, PODS
 from components.configs.quantities import resources
 from components.configs.render import render
 from components.kubernetes.certificates import MOUNT, tls_secret
-from components.kubernetes.manifests import WAIT, Manifest, apart, named, restricted_pod
+from components.kubernetes.manifests import WAIT, Manifest, apart, named, pull_secrets, restricted_pod
 from components.kubernetes.network import PRIORITY_CLASS, Namespaces
 from components.settings import Settings
 
@@ -105,6 +105,4 @@ def _pod(settings: Settings, image: str) -> dict[str, Any]:
         ],
         "volumes": [{"name": "tls", "secret": {"secretName": tls_secret(KEEPER), "defaultMode": 0o440}}],
     }
-    if settings.kubernetes.image_pull_secret:
-        pod["imagePullSecrets"] = [{"name": settings.kubernetes.image_pull_secret}]
-    return pod
+    return pod | pull_secrets(settings)

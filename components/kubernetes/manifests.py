@@ -8,6 +8,7 @@ from typing import Any, Final
 import pulumi
 
 from components import versions
+from components.settings import Settings
 
 Manifest = dict[str, Any]
 
@@ -30,6 +31,12 @@ def restricted_pod(user: int) -> Manifest:
         "fsGroup": user,
         "seccompProfile": {"type": "RuntimeDefault"},
     }
+
+
+def pull_secrets(settings: Settings) -> Manifest:
+    """What a pod's spec says of the registry's login; nothing where none is needed."""
+    name = settings.kubernetes.image_pull_secret
+    return {"imagePullSecrets": [{"name": name}]} if name else {}
 
 
 def register(manifest: Mapping[str, Any], opts: pulumi.ResourceOptions, *, name: str = "") -> pulumi.CustomResource:

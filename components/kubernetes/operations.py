@@ -16,6 +16,7 @@ from components.kubernetes.manifests import (
     RESTRICTED_CONTAINER,
     Manifest,
     named,
+    pull_secrets,
     register,
     restricted_pod,
     secret,
@@ -108,8 +109,8 @@ def exporter(settings: Settings, namespace: str, image: str) -> Manifest:
 def reconcile(settings: Settings, namespace: str, image: str) -> Manifest:
     """`python -m cdc reconcile`, by the clock; one at a time."""
     container = _program("cdc-reconcile", ["reconcile"], settings, image)
-    pod = _pod(container, settings) | {"restartPolicy": "Never"}
-    return cron("cdc-reconcile", namespace, settings.kubernetes.reconcile_schedule, PODS["reconcile"], pod)
+    schedule = settings.kubernetes.reconcile_schedule
+    return cron("cdc-reconcile", namespace, schedule, PODS["reconcile"], _pod(container, settings))
 
 
 def heal(settings: Settings, namespace: str, image: str) -> Manifest:
@@ -126,14 +127,14 @@ def replay_errors(settings: Settings, namespace: str, image: str) -> Manifest:
 
 def _by_hand(name: str, namespace: str, labels: Mapping[str, str], pod: Manifest) -> Manifest:
     """A job that waits for `kubectl create job --from=cronjob/<name> …`."""
-    job = cron(name, namespace, "0 0 1 1 *", labels, pod | {"restartPolicy": "Never"})
+    job = cron(name, namespace, "0 0 1 1 *", labels, pod)
     job["spec"]["suspend"] = True
     return job
 
 
 def cron(name: str, namespace: str, schedule: str, labels: Mapping[str, str], pod: Manifest) -> Manifest:
     """A job by the clock that never overlaps itself and does not run for ever."""
-    template = {"metadata": {"labels": dict(labels)}, "spec": pod}
+    template = {"metadata": {"labels": dict(labels)}, "spec": pod | {"restartPolicy": "Never"}}
     return named("CronJob", "batch/v1", name, namespace, labels=dict(labels)) | {
         "spec": {
             "schedule": schedule,
@@ -185,7 +186,4 @@ def _pod(container: Manifest, settings: Settings, user: str = OPERATOR_USER) -> 
     }
     volumes = [{"name": volume, "secret": {"secretName": name}} for volume, (name, _) in secrets.items()]
     mounts = {volume: folder for volume, (_, folder) in secrets.items()}
-    pod = hardened(container, volumes, mounts, PRIORITY_CLASS)
-    if settings.kubernetes.image_pull_secret:
-        pod["imagePullSecrets"] = [{"name": settings.kubernetes.image_pull_secret}]
-    return pod
+    return hardened(container, volumes, mounts, PRIORITY_CLASS) | pull_secrets(settings)

@@ -184,8 +184,13 @@ def restate(feed: Feed, name: str, **changed: str) -> None:
     """Make one object without data anew with other parameters, as the migrations would."""
     for statement in statements(feed.database, **changed):
         if DIALECT.meaning(statement).name == name:
-            feed.connection.run(f"DROP TABLE {feed.database}.{name} SYNC")
-            feed.connection.run(statement)
+            remake(feed, name, statement)
+
+
+def remake(feed: Feed, name: str, statement: str) -> None:
+    """Take one object without data off and make it by ``statement``, whether or not it is there."""
+    feed.connection.run(f"DROP TABLE IF EXISTS {feed.database}.{name} SYNC")
+    feed.connection.run(statement)
 
 
 def statements(database: str, **changed: str) -> Sequence[str]:

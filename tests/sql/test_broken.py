@@ -9,7 +9,7 @@ import pytest
 
 from cdc.clickhouse_migrations import DIALECT
 from tests.sql import test_aggregates, test_orders, test_redelivery
-from tests.sql.events import TOAST, Feed, change, order, statements
+from tests.sql.events import TOAST, Feed, change, order, remake, statements
 
 pytestmark = pytest.mark.sql
 
@@ -86,13 +86,9 @@ def _restated(feed: Feed, rule: str, broken: str) -> Iterator[None]:
     }
     assert found
     try:
-        _make(feed, {name: sql.replace(rule, broken) for name, sql in found.items()})
+        for name, sql in found.items():
+            remake(feed, name, sql.replace(rule, broken))
         yield
     finally:
-        _make(feed, found)
-
-
-def _make(feed: Feed, objects: dict[str, str]) -> None:
-    for name, sql in objects.items():
-        feed.connection.run(f"DROP TABLE IF EXISTS {feed.database}.{name} SYNC")
-        feed.connection.run(sql)
+        for name, sql in found.items():
+            remake(feed, name, sql)

@@ -112,12 +112,14 @@ class Beat:
 
 @dataclass(frozen=True, kw_only=True)
 class Reconciled:
-    """The last comparison of one table with its source."""
+    """The last comparison of one table with its source that came to its end: one that failed proves nothing."""
 
     source_table: str
     differences: int
     age_seconds: float
+    """Since it ended; since the first try where none ever did."""
     error: str
+    """Of the newest try; empty where that is the comparison itself."""
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -166,8 +168,10 @@ _BACKUP = """
 """
 _DISK = "SELECT sum(free_space), sum(total_space) FROM system.disks"
 _RECONCILED = """
-    SELECT source_table, argMax(differences, finished_at),
-           dateDiff('millisecond', max(finished_at), now64(3)) / 1000, argMax(error, finished_at)
+    SELECT source_table, argMaxIf(differences, finished_at, error = ''),
+           dateDiff('millisecond',
+                    if(countIf(error = '') > 0, maxIf(finished_at, error = ''), min(finished_at)), now64(3)) / 1000,
+           argMax(error, finished_at)
       FROM reconcile_results WHERE has(%(tables)s, source_table) GROUP BY source_table ORDER BY source_table
 """
 

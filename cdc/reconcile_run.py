@@ -78,13 +78,13 @@ def every(connections: Connections, options: Options, seconds: float) -> None:
     # As the first process of a container it would not hear SIGTERM otherwise.
     signal.signal(signal.SIGTERM, lambda *_: sys.exit(0))
     while True:
-        started, pause = time.monotonic(), seconds
+        started, whole = time.monotonic(), False
         try:
-            once(connections, replace(options, quiet=True))
+            whole = not any(result.error for result in once(connections, replace(options, quiet=True)))
         except FAILURES as error:
             print(f"reconcile: {error}", file=sys.stderr, flush=True)
             _record_failure(connections, options, str(error), time.monotonic() - started)
-            pause = min(seconds, RETRY_SECONDS)
+        pause = seconds if whole else min(seconds, RETRY_SECONDS)
         time.sleep(max(0.0, started + pause - time.monotonic()))
 
 

@@ -32,7 +32,8 @@ SETTINGS
     kafka_thread_per_consumer = 1,
     kafka_flush_interval_ms = {{flush_interval_ms}},
     kafka_poll_timeout_ms = 20,
-    kafka_consumer_reschedule_ms = 10;
+    kafka_consumer_reschedule_ms = 10,
+    kafka_poll_max_batch_size = 2048;
 
 CREATE TABLE {{database}}.schema_changes_parsed {{on_cluster}}
 (

@@ -27,6 +27,13 @@ def ask(live: Live, *arguments: str) -> tuple[int, str]:
     return done.returncode, done.stdout + done.stderr
 
 
+def is_well(live: Live, *arguments: str) -> bool:
+    """Raises with what was printed where something is not well: ``eventually`` shows it."""
+    code, text = ask(live, *arguments)
+    assert code == 0, text
+    return True
+
+
 @contextmanager
 def stopped(live: Live, part: str) -> Iterator[None]:
     docker("stop", "--time", "5", live.container(part))
@@ -35,11 +42,11 @@ def stopped(live: Live, part: str) -> Iterator[None]:
     finally:
         docker("start", live.container(part))
         live.wait_healthy(part)
-        eventually(lambda: ask(live, "doctor")[0] == 0, 120, f"all well after {part} came back", every=2)
+        eventually(lambda: is_well(live, "doctor"), 120, f"all well after {part} came back", every=2)
 
 
 def test_a_healthy_stack_is_well(live: Live) -> None:
-    eventually(lambda: ask(live, "health")[0] == 0, 60, "health ends with 0", every=2)
+    eventually(lambda: is_well(live, "health"), 60, "health ends with 0", every=2)
     code, text = ask(live, "health")
     assert code == 0, text
     assert "all is well" in text
@@ -88,4 +95,4 @@ def test_a_paused_connector_is_named_with_the_command_that_resumes_it(live: Live
         assert f"curl -X PUT '{url}/resume'" in text
     finally:
         subprocess.run(["curl", "-sf", "-X", "PUT", f"{url}/resume"], check=True)
-    eventually(lambda: ask(live, "doctor")[0] == 0, 60, "all well after resume", every=2)
+    eventually(lambda: is_well(live, "doctor"), 60, "all well after resume", every=2)

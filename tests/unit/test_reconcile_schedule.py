@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterator
+
 import pytest
 
 from cdc import reconcile_run
@@ -15,17 +17,19 @@ class _EnoughError(Exception):
 
 
 def test_a_run_that_could_not_compare_is_tried_again_soon(monkeypatch: pytest.MonkeyPatch) -> None:
-    outcomes = iter([FenceError("ClickHouse starts"), None])
+    failed = Result(table="inventory.orders", error="PostgreSQL stops")
+    outcomes: Iterator[FenceError | list[Result]] = iter([FenceError("ClickHouse starts"), [failed], []])
     pauses: list[float] = []
 
     def once(*_: object) -> list[Result]:
-        if error := next(outcomes):
-            raise error
-        return []
+        outcome = next(outcomes)
+        if isinstance(outcome, FenceError):
+            raise outcome
+        return outcome
 
     def sleep(seconds: float) -> None:
         pauses.append(seconds)
-        if len(pauses) == 2:
+        if len(pauses) == 3:
             raise _EnoughError
 
     monkeypatch.setattr(reconcile_run, "once", once)
@@ -34,4 +38,4 @@ def test_a_run_that_could_not_compare_is_tried_again_soon(monkeypatch: pytest.Mo
     monkeypatch.setattr("cdc.reconcile_run.signal.signal", lambda *_: None)
     with pytest.raises(_EnoughError):
         reconcile_run.every(Connections(outputs={}), reconcile_run.Options(), 900.0)
-    assert pauses == [pytest.approx(60, abs=5), pytest.approx(900, abs=5)]
+    assert pauses == [pytest.approx(60, abs=5), pytest.approx(60, abs=5), pytest.approx(900, abs=5)]

@@ -10,7 +10,7 @@ java -m jdk.compiler/com.sun.tools.javac.Main -Xlint:all,-path -Werror -cp "$cla
   /plugin/src/cdc/debezium/*.java /plugin/test/cdc/debezium/*.java
 # Debezium says at every start where it resumes from.
 printf 'rootLogger.level=off\n' >"$work/log4j2.properties"
-for test in WholeLsnOffsetsTest LogSchemaTest; do
+for test in WholeLsnOffsetsTest LogSchemaTest PostgresAwayTest; do
   java -Dlog4j2.configurationFile="$work/log4j2.properties" -cp "$work:$classpath" "cdc.debezium.$test"
 done
 END

@@ -5,10 +5,13 @@ import io.debezium.config.Configuration;
 import io.debezium.connector.common.CdcSourceTaskContext;
 import io.debezium.connector.postgresql.PostgresConnectorConfig;
 import io.debezium.connector.postgresql.PostgresConnectorTask;
+import io.debezium.connector.postgresql.PostgresOffsetContext;
+import io.debezium.connector.postgresql.PostgresPartition;
 import io.debezium.connector.postgresql.PostgresSchema;
 import io.debezium.connector.postgresql.connection.PostgresConnection;
 import io.debezium.connector.postgresql.connection.ReplicationConnection;
 import io.debezium.connector.postgresql.spi.SlotState;
+import io.debezium.pipeline.ChangeEventSourceCoordinator;
 import java.lang.reflect.InvocationTargetException;
 import java.lang.reflect.Proxy;
 import java.sql.SQLException;
@@ -18,14 +21,13 @@ import java.util.HashMap;
 import java.util.List;
 import java.util.Map;
 import java.util.concurrent.ConcurrentHashMap;
-import org.apache.kafka.connect.errors.RetriableException;
 import org.apache.kafka.connect.source.SourceRecord;
 import org.apache.kafka.connect.source.SourceTaskContext;
 import org.apache.kafka.connect.storage.OffsetStorageReader;
 
 /**
  * Debezium's task. What it stores and what it reads of offsets goes through {@link WholeLsnOffsets}; rows of the log are read
- * by what {@link LogSchema} says of their table.
+ * by what {@link LogSchema} says of their table. A start that fails because PostgreSQL is away is tried again.
  */
 public class WholeLsnPostgresTask extends PostgresConnectorTask {
     private final Map<Map<String, ?>, WholeLsnOffsets> offsets = new ConcurrentHashMap<>();
@@ -56,6 +58,15 @@ public class WholeLsnPostgresTask extends PostgresConnectorTask {
         slotAsked = false;
         taskContext = super.preStart(configuration);
         return taskContext;
+    }
+
+    @Override
+    public ChangeEventSourceCoordinator<PostgresPartition, PostgresOffsetContext> start(Configuration configuration) {
+        try {
+            return super.start(configuration);
+        } catch (RuntimeException error) {
+            throw PostgresAway.retriable(error);
+        }
     }
 
     @Override
@@ -96,8 +107,10 @@ public class WholeLsnPostgresTask extends PostgresConnectorTask {
                         configuration.slotName(), configuration.plugin().getPostgresPluginName());
                 flushed = slot == null ? null : slot.slotLastFlushedLsn().asLong();
                 slotAsked = true;
-            } catch (SQLException | DebeziumException error) {
-                throw new RetriableException("Couldn't read where the replication slot is", error);
+            } catch (SQLException error) {
+                throw PostgresAway.retriable(new DebeziumException("Couldn't read where the replication slot is", error));
+            } catch (RuntimeException error) {
+                throw PostgresAway.retriable(error);
             }
         }
         return flushed;

@@ -50,7 +50,7 @@ def test_data_that_is_kept_is_gone_on_with(live: Live) -> None:
 
 
 def test_down_leaves_nothing_although_connect_is_gone(live: Live) -> None:
-    docker("rm", "--force", live.container("kafka-connect"))
+    docker("rm", "--force", "--volumes", live.container("kafka-connect"))
     live.stack.make("down")
     assert _left("container", "--all") == []
     assert _left("volume") == []

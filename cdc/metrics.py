@@ -60,9 +60,9 @@ def delivery(seen: Delivery, carried: Iterable[str]) -> Iterator[Metric]:
     if seen.reconciled:
         differences = {one.source_table: one.differences for one in seen.reconciled}
         ages = {one.source_table: one.age_seconds for one in seen.reconciled}
-        text = "Rows that differed from the source at the last comparison"
+        text = "Rows that differed from the source at the last comparison that came to its end"
         yield gauge("cdc_reconcile_differences", text, ["source_table"], _by_name(differences))
-        text = "Time since the last comparison"
+        text = "Time since the last comparison that came to its end"
         yield gauge("cdc_reconcile_age_seconds", text, ["source_table"], _by_name(ages))
 
 

@@ -8,17 +8,15 @@ import pytest
 from clickhouse_driver import Client
 
 from cdc import probes
-from cdc.clickhouse import Endpoint
+from tests.sql.clickhouse_container import ClickHouseServer
 from tests.sql.events import Feed
 
 pytestmark = pytest.mark.sql
 
 
 @pytest.fixture
-def client(own_feed: Feed, endpoint: Endpoint) -> Iterator[Client]:
-    client = Client(
-        endpoint.host, port=endpoint.port, user=endpoint.user, password=endpoint.password, database=own_feed.database
-    )
+def client(own_feed: Feed, clickhouse: ClickHouseServer) -> Iterator[Client]:
+    client = clickhouse.client(database=own_feed.database)
     yield client
     client.disconnect()
 
